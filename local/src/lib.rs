@@ -1,0 +1,19 @@
+//! The whole system on one machine, brought up from template.yaml: the real function binaries behind emulations of API
+//! Gateway, Lambda, `DynamoDB` and KMS, and a simulator of the provider.
+
+pub mod authorizer;
+pub mod client;
+pub mod developer;
+pub mod error;
+pub mod event;
+pub mod function_url;
+pub mod functions;
+pub mod gateway;
+pub mod kms;
+pub mod meter;
+pub mod runtime;
+pub mod simulator;
+pub mod start;
+pub mod state;
+pub mod table;
+pub mod template;

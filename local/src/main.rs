@@ -1,0 +1,172 @@
+//! `cargo run -p local`: builds the functions, starts everything, and says where it is.
+
+use std::{
+    collections::BTreeMap,
+    env, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use local::{
+    error::{Error, Result},
+    start::{self, Options, Running},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs the whole system on this machine. Ctrl-C stops it.
+///
+/// `ENCRYPTION_KEY` (32 bytes) and `DIALOG360_WEBHOOK_TOKEN` are taken from the environment; where they are unset, random ones are kept in the data folder.
+#[derive(Debug, Parser)]
+#[command(name = "local", version)]
+struct Arguments {
+    /// Port of the HTTP API; the webhook and the provider simulator listen on the next two (0: any three free ports)
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Folder for the table, keys and logs
+    #[arg(long, value_name = "DIR", default_value = ".local")]
+    data: PathBuf,
+    /// Forget what earlier runs left in the data folder
+    #[arg(long)]
+    fresh: bool,
+    /// Build and run release binaries
+    #[arg(long)]
+    release: bool,
+    /// Write one JSON object a line to standard output; text for humans goes to standard error
+    #[arg(long)]
+    json: bool,
+    /// Count the functions' calls of `DynamoDB`, for GET /local/meter
+    #[arg(long)]
+    meter: bool,
+    /// Value for a parameter of the template
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    parameters: Vec<(String, String)>,
+    /// Template to bring up, instead of the template.yaml here or above
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
+    /// Run the binaries that are there
+    #[arg(long, hide = true)]
+    no_build: bool,
+    /// Take the functions' binaries from this folder
+    #[arg(long, hide = true, value_name = "DIR")]
+    binaries: Option<PathBuf>,
+}
+
+fn name_and_value(argument: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = argument.split_once('=').ok_or("NAME=VALUE is needed")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
+    let json = arguments.json;
+    let options = arguments.options()?;
+    let running = start::start(&options, |text| eprintln!("{text}")).await?;
+    if json {
+        println!("{}", serde_json::to_string(&running.ready()).unwrap_or_default());
+    } else {
+        println!("{}", introduction(&running));
+    }
+    stop_signal().await.map_err(|source| Error::Program { program: "the signal handler".to_owned(), source })?;
+    eprintln!("Stopping…");
+    running.stop().await;
+    Ok(())
+}
+
+async fn stop_signal() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+impl Arguments {
+    fn options(self) -> Result<Options> {
+        let template = match self.template {
+            Some(path) => absolute(&path)?,
+            None => find_template(&env::current_dir().map_err(|source| Error::File {
+                action: "find",
+                path: PathBuf::from("."),
+                source,
+            })?)?,
+        };
+        // State belongs to the project, wherever in it the command is given.
+        let data = if self.data == Path::new(".local") { template.with_file_name(".local") } else { self.data };
+        Ok(Options {
+            port: self.port,
+            data,
+            fresh: self.fresh,
+            template,
+            release: self.release,
+            build: !self.no_build,
+            binaries: self.binaries,
+            meter: self.meter,
+            parameters: self.parameters.into_iter().collect::<BTreeMap<_, _>>(),
+            encryption_key: variable("ENCRYPTION_KEY")?,
+            webhook_token: variable("DIALOG360_WEBHOOK_TOKEN")?,
+        })
+    }
+}
+
+fn variable(name: &str) -> Result<Option<String>> {
+    match env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(_)) => Err(Error::Setting(format!("{name} is not UTF-8 text"))),
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(|source| Error::File { action: "read", path: path.to_owned(), source })
+}
+
+fn find_template(folder: &Path) -> Result<PathBuf> {
+    let templates = folder.ancestors().map(|folder| folder.join("template.yaml"));
+    templates.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        Error::Setting(format!("there is no template.yaml in {} or above: run this inside the project", folder.display()))
+    })
+}
+
+fn introduction(running: &Running) -> String {
+    let Running { api, webhook, provider, dynamodb, table, data, .. } = running;
+    let data = data.path().display();
+    format!(
+        r#"
+Everything is up. Ctrl-C stops it.
+
+  HTTP API            {api}
+  Webhook             {webhook}
+  Provider simulator  {provider}
+  DynamoDB            {dynamodb} (table {table})
+  Data and logs       {data}
+
+Try it, in another terminal:
+
+  # sign in
+  TOKEN=$(curl -s '{api}/local/token?organization=acme&user=ann&role=admin' | cut -d '"' -f 4)
+
+  # connect a WhatsApp number: any sim_whatsapp_<number id> is a key that the simulator knows
+  curl -s {api}/api/v1/social-integrations/whatsapp/connect -H "Authorization: Bearer $TOKEN" \
+    -H 'Content-Type: application/json' -d '{{"apiKey":"sim_whatsapp_1001","phoneNumberId":"1001"}}'
+
+  # a customer writes
+  curl -s {provider}/simulate/inbound \
+    -d '{{"platform":"whatsapp","accountId":"1001","from":"491713920012","name":"Lena","text":"Is the blue one in stock?"}}'
+
+  # and there is the conversation
+  curl -s {api}/api/v1/conversations -H "Authorization: Bearer $TOKEN"
+"#
+    )
+}

@@ -1,0 +1,165 @@
+//! Counts what functions ask of `DynamoDB` and what it costs: a pass-through that asks for the consumed capacity of every call.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, HeaderName, Request, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::client::Client;
+
+/// `DynamoDB` accepts bodies up to this size.
+const BODY_LIMIT_BYTES: usize = 16 << 20;
+/// Longer than any call of the engine takes.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// The pass-through and its figures.
+#[derive(Debug, Clone)]
+pub struct Meter {
+    client: Client,
+    endpoint: String,
+    figures: Arc<Mutex<Figures>>,
+}
+
+/// What was asked, and what it cost.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Figures {
+    /// Calls, those that were refused included.
+    pub requests: u64,
+    /// Calls by operation.
+    pub by_operation: BTreeMap<String, u64>,
+    /// Consumed by successful writes, indexes included.
+    pub write_units: f64,
+    /// Consumed by reads.
+    pub read_units: f64,
+    /// Writes whose condition did not hold; `DynamoDB` charges for them too, and reports no units.
+    pub failed_conditions: u64,
+    /// Other calls that were refused.
+    pub errors: u64,
+}
+
+impl Meter {
+    /// A meter in front of the engine at `endpoint`.
+    #[must_use]
+    pub fn new(endpoint: String) -> Self {
+        Self { client: Client::default(), endpoint, figures: Arc::default() }
+    }
+
+    /// What the functions' SDK talks to.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(pass).layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)).with_state(self.clone())
+    }
+
+    /// The figures since the start, or since [`Meter::reset`].
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts from zero again.
+    pub fn reset(&self) {
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = Figures::default();
+    }
+}
+
+impl Figures {
+    fn add(&mut self, operation: &str, status: StatusCode, answer: &Value) {
+        self.requests += 1;
+        *self.by_operation.entry(operation.to_owned()).or_default() += 1;
+        if !status.is_success() {
+            let kind = answer["__type"].as_str().unwrap_or_default();
+            if kind.ends_with("ConditionalCheckFailedException") || kind.ends_with("TransactionCanceledException") {
+                self.failed_conditions += 1;
+            } else {
+                self.errors += 1;
+            }
+            return;
+        }
+        let consumed = match &answer["ConsumedCapacity"] {
+            Value::Array(tables) => tables.iter().filter_map(|table| table["CapacityUnits"].as_f64()).sum(),
+            table => table["CapacityUnits"].as_f64().unwrap_or_default(),
+        };
+        if operation.contains("Write") || ["PutItem", "UpdateItem", "DeleteItem"].contains(&operation) {
+            self.write_units += consumed;
+        } else {
+            self.read_units += consumed;
+        }
+    }
+}
+
+async fn pass(State(meter): State<Meter>, headers: HeaderMap, body: Bytes) -> Response {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    let body = match serde_json::from_slice::<Map<String, Value>>(&body) {
+        Ok(mut request) if reports_capacity(&operation) => {
+            request.insert("ReturnConsumedCapacity".to_owned(), "INDEXES".into());
+            Bytes::from(Value::Object(request).to_string())
+        }
+        _ => body,
+    };
+    let mut request = Request::post(&meter.endpoint);
+    for (name, value) in &headers {
+        if !is_of_the_connection(name) {
+            request = request.header(name, value);
+        }
+    }
+    let answer = match request.body(body) {
+        Ok(request) => meter.client.send(request, TIME_LIMIT).await,
+        Err(error) => return (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    };
+    match answer {
+        Ok(answer) => {
+            let (mut parts, body) = answer.into_parts();
+            let parsed = serde_json::from_slice(&body).unwrap_or_default();
+            meter.figures.lock().unwrap_or_else(PoisonError::into_inner).add(&operation, parts.status, &parsed);
+            parts.headers.remove(header::TRANSFER_ENCODING);
+            (parts.status, parts.headers, body).into_response()
+        }
+        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    }
+}
+
+/// Operations on items report what they consumed; those on tables do not know the field.
+fn reports_capacity(operation: &str) -> bool {
+    operation.contains("Item") || operation == "Query" || operation == "Scan"
+}
+
+fn is_of_the_connection(name: &HeaderName) -> bool {
+    [header::HOST, header::CONTENT_LENGTH, header::CONNECTION, header::TRANSFER_ENCODING].contains(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn units_are_summed_by_kind() {
+        let mut figures = Figures::default();
+
+        figures.add("PutItem", StatusCode::OK, &json!({ "ConsumedCapacity": { "CapacityUnits": 2.0 } }));
+        figures.add("Query", StatusCode::OK, &json!({ "ConsumedCapacity": { "CapacityUnits": 0.5 } }));
+        let tables = json!({ "ConsumedCapacity": [{ "CapacityUnits": 4.0 }, { "CapacityUnits": 2.0 }] });
+        figures.add("TransactWriteItems", StatusCode::OK, &tables);
+        let refused = json!({ "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException" });
+        figures.add("PutItem", StatusCode::BAD_REQUEST, &refused);
+
+        assert_eq!(figures.requests, 4);
+        assert_eq!(figures.by_operation["PutItem"], 2);
+        assert!((figures.write_units - 8.0).abs() < f64::EPSILON);
+        assert!((figures.read_units - 0.5).abs() < f64::EPSILON);
+        assert_eq!(figures.failed_conditions, 1);
+    }
+}

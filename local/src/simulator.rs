@@ -1,0 +1,605 @@
+//! A stand-in for 360dialog (and Meta's Graph API): checks keys, accepts messages, reports statuses, lets you write as a customer.
+//!
+//! Any key `sim_<platform>_<account id>` speaks for that account; others get 401. It knows nothing of the rest of this crate's
+//! system: it delivers to whatever URL was registered with it.
+
+mod messages;
+mod payloads;
+mod webhooks;
+
+use std::{
+    io,
+    net::TcpListener,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, Path as UrlPath, Query, State},
+    http::{HeaderMap, Request, StatusCode},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tokio::{net::TcpStream, time::sleep};
+use tower::ServiceExt as _;
+
+use crate::event::{epoch_millis, json_response};
+use messages::{Refusal, Sent};
+use payloads::Inbound;
+use webhooks::{Registration, Webhooks};
+
+/// How long a call with the fault `timeout` is held before its connection is cut.
+const HELD: Duration = Duration::from_secs(30);
+/// Meta delivers bodies of up to 3 MB; tests want to deliver more.
+const BODY_LIMIT_BYTES: usize = 32 << 20;
+/// Between two statuses of a message, unless set otherwise.
+const STATUS_DELAY_MS: u64 = 250;
+
+/// Where an account lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Platform {
+    Whatsapp,
+    Instagram,
+    Facebook,
+}
+
+/// One number, Instagram account or page.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Account {
+    platform: Platform,
+    id: String,
+}
+
+/// The simulator; clones share everything.
+#[derive(Debug, Clone)]
+pub struct Simulator {
+    webhooks: Arc<Webhooks>,
+    state: Arc<Mutex<Memory>>,
+}
+
+/// What does not survive a restart.
+#[derive(Debug, Default)]
+struct Memory {
+    faults: Vec<Fault>,
+    settings: Settings,
+    sent: Vec<Sent>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Statuses {
+    #[default]
+    Automatic,
+    Manual,
+    Reversed,
+    Doubled,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Health {
+    #[default]
+    Available,
+    Limited,
+    Blocked,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct Settings {
+    statuses: Statuses,
+    delay_ms: u64,
+    health: Health,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { statuses: Statuses::default(), delay_ms: STATUS_DELAY_MS, health: Health::default() }
+    }
+}
+
+/// What goes wrong, for the next `calls` calls.
+#[derive(Debug, Clone)]
+struct Fault {
+    kind: FaultKind,
+    calls: u64,
+    account: Option<String>,
+    endpoint: Option<Endpoint>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FaultKind {
+    Unauthorized,
+    RateLimit,
+    RateLimit400,
+    Reject(i64),
+    Timeout,
+    DropAfterAccept,
+    ServerError,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Endpoint {
+    Messages,
+    HealthStatus,
+    Webhook,
+}
+
+/// Marks a response that must not be sent: its connection is cut instead.
+#[derive(Debug, Clone)]
+struct Cut;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn now_ms() -> i64 {
+    epoch_millis(OffsetDateTime::now_utc())
+}
+
+impl Platform {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Whatsapp => "whatsapp",
+            Self::Instagram => "instagram",
+            Self::Facebook => "facebook",
+        }
+    }
+}
+
+impl Account {
+    /// The account that a key speaks for.
+    fn of_key(key: &str) -> Option<Self> {
+        let (platform, id) = key.strip_prefix("sim_")?.split_once('_')?;
+        let platform = [Platform::Whatsapp, Platform::Instagram, Platform::Facebook]
+            .into_iter()
+            .find(|known| known.name() == platform)?;
+        (!id.is_empty()).then(|| Self { platform, id: id.to_owned() })
+    }
+}
+
+impl FaultKind {
+    fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "unauthorized" => Self::Unauthorized,
+            "rate_limit" => Self::RateLimit,
+            "rate_limit_400" => Self::RateLimit400,
+            "timeout" => Self::Timeout,
+            "drop_after_accept" => Self::DropAfterAccept,
+            "server_error" => Self::ServerError,
+            other => Self::Reject(other.strip_prefix("reject:")?.parse().ok()?),
+        })
+    }
+}
+
+impl Simulator {
+    /// A simulator whose registrations and undelivered updates are kept in `file`. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn open(file: &Path) -> io::Result<Self> {
+        Ok(Self { webhooks: Webhooks::open(file)?, state: Arc::default() })
+    }
+
+    /// Serves on `listener`.
+    ///
+    /// # Errors
+    /// When the listener is unusable.
+    pub fn serve(&self, listener: TcpListener) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let router = self.router();
+        tokio::spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => drop(tokio::spawn(connection(stream, router.clone()))),
+                    Err(error) => {
+                        eprintln!("the provider simulator cannot accept a connection: {error}");
+                        sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Keeps what is not delivered yet.
+    pub fn stop(&self) {
+        self.webhooks.save();
+    }
+
+    fn router(&self) -> Router {
+        Router::new()
+            .route("/health_status", get(health_status))
+            .route("/v1/configs/webhook", get(read_webhook).post(register_webhook))
+            .route("/messages", post(send_whatsapp))
+            .route("/instagram/{account}/messages", post(send_instagram))
+            .route("/messenger/{account}/messages", post(send_messenger))
+            .route("/{version}/me", get(graph_me))
+            .route("/{version}/me/messages", post(send_graph))
+            .route("/simulate/inbound", post(simulate_inbound))
+            .route("/simulate/fault", post(simulate_fault))
+            .route("/simulate/sent", get(simulate_sent))
+            .route("/simulate/status", post(simulate_status))
+            .route("/simulate/settings", get(read_settings).post(simulate_settings))
+            .route("/simulate/undelivered", get(undelivered))
+            .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+            .with_state(self.clone())
+    }
+
+    fn fault(&self, endpoint: Endpoint, account: &Account) -> Option<FaultKind> {
+        let mut state = locked(&self.state);
+        let applies = |fault: &Fault| {
+            fault.endpoint.is_none_or(|only| only == endpoint)
+                && fault.account.as_ref().is_none_or(|only| *only == account.id)
+        };
+        let index = state.faults.iter().position(applies)?;
+        let fault = &mut state.faults[index];
+        let kind = fault.kind;
+        fault.calls -= 1;
+        if fault.calls == 0 {
+            state.faults.remove(index);
+        }
+        Some(kind)
+    }
+
+    /// Answers a call of the provider's API: who asks, what goes wrong, and else what `act` says.
+    async fn call(
+        &self,
+        endpoint: Endpoint,
+        account: Result<Account, Refusal>,
+        act: impl FnOnce(&Account) -> Result<Value, Refusal>,
+    ) -> Response {
+        let account = match account {
+            Ok(account) => account,
+            Err(refusal) => return refusal.into_response(),
+        };
+        let fault = self.fault(endpoint, &account);
+        let refusal = match fault {
+            None | Some(FaultKind::DropAfterAccept) => None,
+            Some(FaultKind::Unauthorized) => Some(Refusal::bad_key()),
+            Some(FaultKind::RateLimit) => Some(Refusal::rate_limit(account.platform)),
+            Some(FaultKind::RateLimit400) => Some(Refusal::endpoint_rate_limit()),
+            Some(FaultKind::Reject(code)) => Some(Refusal::of_code(code, account.platform)),
+            Some(FaultKind::ServerError) => Some(Refusal::server_error()),
+            Some(FaultKind::Timeout) => {
+                sleep(HELD).await;
+                return cut();
+            }
+        };
+        let answer = refusal.map_or_else(|| act(&account), Err);
+        if fault == Some(FaultKind::DropAfterAccept) && answer.is_ok() {
+            return cut();
+        }
+        match answer {
+            Ok(body) => json_response(StatusCode::OK, &body),
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
+    /// Notes a message as accepted and plans its statuses.
+    fn accept(&self, sent: Sent) {
+        let settings = locked(&self.state).settings.clone();
+        let mut statuses = vec!["sent", "delivered", "read"];
+        match settings.statuses {
+            Statuses::Automatic => {}
+            Statuses::Manual => statuses.clear(),
+            Statuses::Reversed => statuses.reverse(),
+            Statuses::Doubled => statuses = statuses.into_iter().flat_map(|status| [status, status]).collect(),
+        }
+        for (step, status) in (1..).zip(statuses) {
+            let delay = Duration::from_millis(settings.delay_ms * step);
+            let at = now_ms() + i64::try_from(delay.as_millis()).unwrap_or_default();
+            if let Some(payload) = payloads::status(&sent, status, at, None) {
+                // A number without a webhook hears nothing.
+                drop(self.webhooks.deliver(&sent.account, payload.to_string(), delay));
+            }
+        }
+        locked(&self.state).sent.push(sent);
+    }
+}
+
+fn cut() -> Response {
+    let mut response = Response::new(Body::empty());
+    response.extensions_mut().insert(Cut);
+    response
+}
+
+async fn connection(stream: TcpStream, router: Router) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let router = router.clone();
+        async move {
+            let response = router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+            if response.extensions().get::<Cut>().is_some() {
+                return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+            }
+            Ok(response)
+        }
+    });
+    // A connection that ends in an error was cut, by us on purpose or by the other side.
+    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+}
+
+/// The account of 360dialog's key header.
+fn by_api_key(headers: &HeaderMap) -> Result<Account, Refusal> {
+    let key = headers.get("d360-api-key").and_then(|key| key.to_str().ok());
+    key.and_then(Account::of_key).ok_or_else(Refusal::bad_key)
+}
+
+/// The account of Meta's bearer token.
+fn by_bearer(headers: &HeaderMap) -> Result<Account, Refusal> {
+    let header = headers.get("authorization").and_then(|header| header.to_str().ok());
+    header.and_then(|header| Account::of_key(header.strip_prefix("Bearer ")?)).ok_or_else(Refusal::bad_token)
+}
+
+/// The account, if it is on this platform and the one in the path.
+fn only(account: Account, platform: Platform, in_path: Option<&str>) -> Result<Account, Refusal> {
+    if account.platform == platform && in_path.is_none_or(|id| id == account.id) {
+        Ok(account)
+    } else {
+        Err(Refusal::forbidden())
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Fields {
+    #[serde(default)]
+    fields: String,
+}
+
+async fn health_status(State(simulator): State<Simulator>, headers: HeaderMap, Query(query): Query<Fields>) -> Response {
+    let health = locked(&simulator.state).settings.health;
+    let act = |account: &Account| Ok(payloads::health(account, health, &query.fields));
+    simulator.call(Endpoint::HealthStatus, by_api_key(&headers), act).await
+}
+
+async fn graph_me(State(simulator): State<Simulator>, headers: HeaderMap) -> Response {
+    let act = |account: &Account| Ok(json!({ "id": account.id, "name": format!("Simulated {}", account.platform.name()) }));
+    simulator.call(Endpoint::HealthStatus, by_bearer(&headers), act).await
+}
+
+async fn read_webhook(State(simulator): State<Simulator>, headers: HeaderMap) -> Response {
+    let act = |account: &Account| Ok(json!(simulator.webhooks.registration(account).unwrap_or_default()));
+    simulator.call(Endpoint::Webhook, by_api_key(&headers), act).await
+}
+
+async fn register_webhook(State(simulator): State<Simulator>, headers: HeaderMap, body: Bytes) -> Response {
+    let act = |account: &Account| {
+        let registration: Registration =
+            serde_json::from_slice(&body).map_err(|error| Refusal::bad_request(&error.to_string()))?;
+        registration.check().map_err(Refusal::bad_request)?;
+        simulator.webhooks.register(account, registration.clone()).map_err(|_| Refusal::server_error())?;
+        Ok(json!(registration))
+    };
+    simulator.call(Endpoint::Webhook, by_api_key(&headers), act).await
+}
+
+async fn send_whatsapp(State(simulator): State<Simulator>, headers: HeaderMap, body: Bytes) -> Response {
+    let account = by_api_key(&headers).and_then(|account| only(account, Platform::Whatsapp, None));
+    let act = |account: &Account| {
+        let body = messages::parse(&body)?;
+        let (sent, answer) = messages::whatsapp(account, body)?;
+        if let Some(sent) = sent {
+            simulator.accept(sent);
+        }
+        Ok(answer)
+    };
+    simulator.call(Endpoint::Messages, account, act).await
+}
+
+async fn send_instagram(
+    State(simulator): State<Simulator>,
+    UrlPath(id): UrlPath<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let account = by_api_key(&headers).and_then(|account| only(account, Platform::Instagram, Some(&id)));
+    simulator.send(account, &body).await
+}
+
+async fn send_messenger(
+    State(simulator): State<Simulator>,
+    UrlPath(id): UrlPath<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let account = by_api_key(&headers).and_then(|account| only(account, Platform::Facebook, Some(&id)));
+    simulator.send(account, &body).await
+}
+
+async fn send_graph(State(simulator): State<Simulator>, headers: HeaderMap, body: Bytes) -> Response {
+    let account = by_bearer(&headers).and_then(|account| match account.platform {
+        Platform::Whatsapp => Err(Refusal::forbidden()),
+        Platform::Instagram | Platform::Facebook => Ok(account),
+    });
+    simulator.send(account, &body).await
+}
+
+impl Simulator {
+    /// Meta's Send API, whichever path it came by.
+    async fn send(&self, account: Result<Account, Refusal>, body: &[u8]) -> Response {
+        let act = |account: &Account| {
+            let (sent, answer) = messages::send_api(account, messages::parse(body)?)?;
+            if let Some(sent) = sent {
+                self.accept(sent);
+            }
+            Ok(answer)
+        };
+        self.call(Endpoint::Messages, account, act).await
+    }
+}
+
+fn problem(text: impl std::fmt::Display) -> Response {
+    json_response(StatusCode::BAD_REQUEST, &json!({ "message": text.to_string() }))
+}
+
+async fn simulate_inbound(State(simulator): State<Simulator>, body: Bytes) -> Response {
+    let inbound: Inbound = match serde_json::from_slice(&body) {
+        Ok(inbound) => inbound,
+        Err(error) => return problem(error),
+    };
+    let account = inbound.account();
+    let (id, payload) = match inbound.payload(now_ms()) {
+        Ok(parts) => parts,
+        Err(error) => return problem(error),
+    };
+    first_attempt(&simulator, &account, payload, &json!({ "id": id })).await
+}
+
+/// Delivers now, and tells how the first attempt went; later ones go on behind the scenes.
+async fn first_attempt(simulator: &Simulator, account: &Account, payload: String, answer: &Value) -> Response {
+    let mut answer = answer.clone();
+    match simulator.webhooks.deliver(account, payload, Duration::ZERO) {
+        Some(attempt) => {
+            let status = attempt.await.ok().flatten();
+            answer["delivered"] = (status == Some(200)).into();
+            answer["status"] = status.into();
+        }
+        None => {
+            answer["delivered"] = false.into();
+            answer["status"] = Value::Null;
+            let message = format!(
+                "no webhook is registered for {} {}: connect the account first",
+                account.platform.name(),
+                account.id
+            );
+            answer["message"] = message.into();
+        }
+    }
+    json_response(StatusCode::OK, &answer)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct FaultRequest {
+    fault: String,
+    #[serde(default = "once")]
+    calls: u64,
+    account_id: Option<String>,
+    path: Option<Endpoint>,
+}
+
+fn once() -> u64 {
+    1
+}
+
+async fn simulate_fault(State(simulator): State<Simulator>, body: Bytes) -> Response {
+    let request: FaultRequest = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(error) => return problem(error),
+    };
+    let faults = &mut locked(&simulator.state).faults;
+    if request.fault == "none" {
+        faults.clear();
+    } else if let (Some(kind), true) = (FaultKind::parse(&request.fault), request.calls > 0) {
+        faults.push(Fault { kind, calls: request.calls, account: request.account_id, endpoint: request.path });
+    } else {
+        return problem(
+            "fault is unauthorized, rate_limit, rate_limit_400, reject:<code>, timeout, drop_after_accept, server_error or none; \
+             calls is at least 1",
+        );
+    }
+    json_response(StatusCode::OK, &json!({ "faults": faults.len() }))
+}
+
+async fn simulate_sent(State(simulator): State<Simulator>) -> Response {
+    let sent: Vec<Value> = locked(&simulator.state).sent.iter().map(Sent::listed).collect();
+    json_response(StatusCode::OK, &json!({ "sent": sent }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StatusRequest {
+    account_id: String,
+    id: String,
+    status: String,
+    errors: Option<Value>,
+    /// For a message that this simulator did not accept.
+    platform: Option<Platform>,
+    #[serde(default)]
+    to: String,
+    callback_data: Option<String>,
+    timestamp: Option<i64>,
+}
+
+async fn simulate_status(State(simulator): State<Simulator>, body: Bytes) -> Response {
+    let request: StatusRequest = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(error) => return problem(error),
+    };
+    let known = locked(&simulator.state)
+        .sent
+        .iter()
+        .find(|sent| sent.id == request.id && sent.account.id == request.account_id)
+        .cloned();
+    let sent = known.unwrap_or_else(|| Sent {
+        account: Account { platform: request.platform.unwrap_or(Platform::Whatsapp), id: request.account_id },
+        id: request.id,
+        to: request.to,
+        callback_data: request.callback_data,
+        ..Sent::default()
+    });
+    let at = request.timestamp.map_or_else(now_ms, payloads::as_millis);
+    let Some(payload) = payloads::status(&sent, &request.status, at, request.errors) else {
+        return problem(format!("{} reports no status {}", sent.account.platform.name(), request.status));
+    };
+    first_attempt(&simulator, &sent.account, payload.to_string(), &json!({ "id": sent.id })).await
+}
+
+async fn read_settings(State(simulator): State<Simulator>) -> Response {
+    json_response(StatusCode::OK, &json!(locked(&simulator.state).settings))
+}
+
+/// Changes the settings that are named, and leaves the others.
+async fn simulate_settings(State(simulator): State<Simulator>, body: Bytes) -> Response {
+    let mut state = locked(&simulator.state);
+    let mut settings = json!(state.settings);
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(Value::Object(changes)) => {
+            for (name, value) in changes {
+                settings[name] = value;
+            }
+        }
+        _ => return problem("a JSON object is needed"),
+    }
+    match serde_json::from_value(settings) {
+        Ok(settings) => state.settings = settings,
+        Err(error) => return problem(error),
+    }
+    json_response(StatusCode::OK, &json!(state.settings))
+}
+
+async fn undelivered(State(simulator): State<Simulator>) -> Response {
+    json_response(StatusCode::OK, &json!({ "undelivered": simulator.webhooks.undelivered() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_speaks_for_its_account_only() {
+        let account = Account::of_key("sim_whatsapp_700100200300402").unwrap();
+        assert_eq!((account.platform, account.id.as_str()), (Platform::Whatsapp, "700100200300402"));
+        for key in ["", "sim_whatsapp_", "sim_telegram_1", "whatsapp_1", "sim_whatsapp"] {
+            assert_eq!(Account::of_key(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn faults_are_read_by_name() {
+        assert_eq!(FaultKind::parse("reject:131047"), Some(FaultKind::Reject(131_047)));
+        assert_eq!(FaultKind::parse("timeout"), Some(FaultKind::Timeout));
+        assert_eq!(FaultKind::parse("reject:"), None);
+        assert_eq!(FaultKind::parse("earthquake"), None);
+    }
+}

@@ -1,0 +1,264 @@
+//! Brings everything up in order, and takes it down again.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use axum::{Router, serve::ListenerExt as _};
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+
+use crate::{
+    authorizer::SigningKey,
+    developer::{self, Developer},
+    error::{Error, Result},
+    function_url, functions,
+    gateway::Gateway,
+    kms::Kms,
+    meter::Meter,
+    runtime::Lambda,
+    simulator::Simulator,
+    state::{self, DataFolder},
+    table,
+    template::{self, AUDIENCE, Authorizer, Emulation, System},
+};
+
+/// How to start.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The HTTP API listens here, the Function URL and the provider on the next two; 0 takes three free ones.
+    pub port: u16,
+    /// Where state is kept.
+    pub data: PathBuf,
+    /// Whether to forget earlier state.
+    pub fresh: bool,
+    /// The template; the workspace is its folder.
+    pub template: PathBuf,
+    /// Whether to use release binaries.
+    pub release: bool,
+    /// Whether to build the functions first.
+    pub build: bool,
+    /// Where the binaries are, if not in cargo's target folder; nothing is built then.
+    pub binaries: Option<PathBuf>,
+    /// Whether to count calls of `DynamoDB`.
+    pub meter: bool,
+    /// Values for the template's parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// `ENCRYPTION_KEY`.
+    pub encryption_key: Option<String>,
+    /// `DIALOG360_WEBHOOK_TOKEN`.
+    pub webhook_token: Option<String>,
+}
+
+/// The running system.
+#[derive(Debug)]
+pub struct Running {
+    /// The HTTP API.
+    pub api: String,
+    /// Where the provider delivers.
+    pub webhook: String,
+    /// The provider simulator.
+    pub provider: String,
+    /// The embedded `DynamoDB`.
+    pub dynamodb: String,
+    /// The table in it.
+    pub table: String,
+    /// The data folder, held until the system stops.
+    pub data: DataFolder,
+    lambda: Arc<Lambda>,
+    simulator: Simulator,
+}
+
+/// The first line of standard output, with `--json`.
+#[derive(Debug, Serialize)]
+pub struct Ready<'a> {
+    event: &'static str,
+    api: &'a str,
+    webhook: &'a str,
+    provider: &'a str,
+}
+
+/// Starts everything; `say` is told what is being done.
+///
+/// # Errors
+/// When something is missing or in the way; the error says what to change.
+pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
+    let [api_listener, url_listener, provider_listener] = listen(options.port)?;
+    let data = DataFolder::open(&options.data, options.fresh)?;
+    let root_key = data.encryption_key(options.encryption_key.clone())?;
+    let webhook_token = data.webhook_token(options.webhook_token.clone())?;
+    let emulation = Emulation {
+        api: address(&api_listener)?,
+        function_url: format!("{}/", address(&url_listener)?),
+        provider: address(&provider_listener)?,
+        webhook_token,
+        parameters: options.parameters.clone(),
+    };
+    let system = template::load(&options.template, &emulation)?;
+    let binaries = find_binaries(options, &system, &say).await?;
+
+    say("Opening the table…");
+    let dynamodb_listener = private_listener("DynamoDB")?;
+    let dynamodb = address(&dynamodb_listener)?;
+    table::serve(&data.file(state::TABLE_FILE), &system.table, dynamodb_listener)?;
+    let meter = options.meter.then(|| Meter::new(format!("{dynamodb}/")));
+    let functions_dynamodb = match &meter {
+        None => dynamodb.clone(),
+        Some(meter) => serve_private(meter.router(), "the meter")?,
+    };
+    let kms = Kms::new(&root_key, system.key_aliases.clone());
+    let kms_endpoint = serve_private(kms.router(), "KMS")?;
+
+    let shared = BTreeMap::from([
+        ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), functions_dynamodb),
+        ("AWS_ENDPOINT_URL_KMS".to_owned(), kms_endpoint.clone()),
+    ]);
+    let runtime_listener = private_listener("the Lambda Runtime API")?;
+    let logs = data.file(state::LOGS_FOLDER);
+    let runtime_api = address(&runtime_listener)?;
+    let lambda = Lambda::new(&binaries, system.webhook.as_deref(), &runtime_api, &shared, &logs)
+        .map_err(|source| Error::File { action: "write", path: logs, source })?;
+    serve(runtime_listener, lambda.runtime_api())?;
+
+    if !data.file(state::SIGNING_KEY_FILE).exists() {
+        say("Making a key that signs local tokens…");
+    }
+    let key_file = data.file(state::SIGNING_KEY_FILE);
+    let signing_key = Arc::new(SigningKey::open(&key_file)?);
+    let developer = Developer {
+        signing_key: Arc::clone(&signing_key),
+        authorizer: system.api.authorizer.clone().unwrap_or_else(|| Authorizer {
+            issuer: template::issuer(&emulation.api),
+            audience: vec![AUDIENCE.to_owned()],
+        }),
+        claims: system.claims,
+        lambda: Arc::clone(&lambda),
+        kms,
+        meter,
+        endpoints: BTreeMap::from([
+            ("api", emulation.api.clone()),
+            ("webhook", system.webhook_url.clone()),
+            ("provider", emulation.provider.clone()),
+            ("dynamodb", dynamodb.clone()),
+            ("kms", kms_endpoint),
+            ("table", system.table.name.clone()),
+        ]),
+    };
+    let simulator_file = data.file(state::SIMULATOR_FILE);
+    let simulator = Simulator::open(&simulator_file)
+        .map_err(|source| Error::File { action: "read", path: simulator_file, source })?;
+    serve(url_listener, function_url::router(system.webhook, Arc::clone(&lambda)))?;
+    let gateway = Gateway { api: system.api, lambda: Arc::clone(&lambda), signing_key };
+    serve(api_listener, gateway.router(developer::router(developer)))?;
+    simulator.serve(provider_listener).map_err(|source| Error::Listen { port: 0, what: "the provider", source })?;
+    Ok(Running {
+        api: emulation.api,
+        webhook: system.webhook_url,
+        provider: emulation.provider,
+        dynamodb,
+        table: system.table.name,
+        data,
+        lambda,
+        simulator,
+    })
+}
+
+impl Running {
+    /// What a program reads on the first line.
+    #[must_use]
+    pub fn ready(&self) -> Ready<'_> {
+        Ready { event: "ready", api: &self.api, webhook: &self.webhook, provider: &self.provider }
+    }
+
+    /// Stops every process and keeps what must be kept.
+    pub async fn stop(self) {
+        self.lambda.stop().await;
+        self.simulator.stop();
+    }
+}
+
+async fn find_binaries(
+    options: &Options,
+    system: &System,
+    say: &impl Fn(&str),
+) -> Result<Vec<(template::Function, PathBuf)>> {
+    let workspace = options.template.parent().unwrap_or(Path::new(".")).to_owned();
+    let folder = match &options.binaries {
+        Some(folder) => folder.clone(),
+        None => {
+            let names: Vec<String> = system.functions.iter().map(|function| function.name.clone()).collect();
+            let (release, build) = (options.release, options.build);
+            if build {
+                say(&format!("Building {} functions (the first time takes a few minutes)…", names.len()));
+            }
+            let finding = spawn_blocking(move || {
+                if build {
+                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                    functions::build(&workspace, &names, release)?;
+                }
+                functions::binaries(&workspace, release)
+            });
+            finding.await.unwrap_or(Err(Error::Build))?
+        }
+    };
+    let with_binary = |function: &template::Function| {
+        functions::binary(&folder, &function.name).map(|binary| (function.clone(), binary))
+    };
+    system.functions.iter().map(with_binary).collect()
+}
+
+/// The three public listeners.
+fn listen(port: u16) -> Result<[TcpListener; 3]> {
+    let offset = |offset: u16| if port == 0 { Ok(0) } else { port.checked_add(offset).ok_or(too_high(port)) };
+    Ok([
+        listener(port, "the HTTP API")?,
+        listener(offset(1)?, "the webhook's Function URL")?,
+        listener(offset(2)?, "the provider simulator")?,
+    ])
+}
+
+fn too_high(port: u16) -> Error {
+    Error::Setting(format!("--port {port} leaves no room for the two ports after it"))
+}
+
+fn private_listener(what: &'static str) -> Result<TcpListener> {
+    listener(0, what)
+}
+
+fn listener(port: u16, what: &'static str) -> Result<TcpListener> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    listener.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => Error::PortInUse { port, what },
+        _ => Error::Listen { port, what, source },
+    })
+}
+
+fn address(listener: &TcpListener) -> Result<String> {
+    let address = listener.local_addr().map_err(|source| Error::Listen { port: 0, what: "a listener", source })?;
+    Ok(format!("http://{address}"))
+}
+
+fn serve_private(router: Router, what: &'static str) -> Result<String> {
+    let listener = private_listener(what)?;
+    let endpoint = address(&listener)?;
+    serve(listener, router)?;
+    Ok(endpoint)
+}
+
+fn serve(listener: TcpListener, router: Router) -> Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)
+        .map_err(|source| Error::Listen { port: 0, what: "a listener", source })?;
+    let listener = listener.tap_io(|connection| {
+        // Small answers must not wait for each other.
+        if let Err(error) = connection.set_nodelay(true) {
+            eprintln!("cannot set TCP_NODELAY: {error}");
+        }
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(())
+}

@@ -1,0 +1,922 @@
+//! Reads template.yaml and says what it describes, with every intrinsic function resolved for this machine.
+//!
+//! Only what is needed is resolved, and what is needed must be understood: anything else is an error that names its place.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::Path,
+    time::Duration,
+};
+
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+
+/// The account id that the emulated resources live in.
+pub const ACCOUNT_ID: &str = "000000000000";
+/// The region that the emulated resources live in.
+pub const REGION: &str = "eu-central-1";
+/// The emulated KMS key.
+pub const KEY_ID: &str = "00000000-0000-4000-8000-00000000c0de";
+/// The audience of tokens, unless a parameter says otherwise.
+pub const AUDIENCE: &str = "local";
+/// The name of the stack, which prefixes the names of its resources.
+const STACK: &str = "local";
+
+/// What the template cannot know: where this machine serves things, and the values of secrets.
+#[derive(Debug, Clone)]
+pub struct Emulation {
+    /// `http://127.0.0.1:3000`, the HTTP API.
+    pub api: String,
+    /// `http://127.0.0.1:3001/`, the Function URL; ends in a slash, as on AWS.
+    pub function_url: String,
+    /// `http://127.0.0.1:3002`, the provider simulator.
+    pub provider: String,
+    /// The value of the secret `WebhookToken`.
+    pub webhook_token: String,
+    /// Parameters given on the command line.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// Everything that has to be brought up.
+#[derive(Debug)]
+pub struct System {
+    /// The functions, by template order of their logical ids.
+    pub functions: Vec<Function>,
+    /// The HTTP API.
+    pub api: Api,
+    /// The function behind the Function URL.
+    pub webhook: Option<String>,
+    /// Where the provider should deliver: the Function URL with the path that the functions register.
+    pub webhook_url: String,
+    /// The table.
+    pub table: Table,
+    /// The names under which the KMS key is known, beside its id.
+    pub key_aliases: Vec<String>,
+    /// The claims that carry organization, user and role.
+    pub claims: ClaimNames,
+}
+
+/// A function as the template declares it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Function {
+    /// Its crate and binary.
+    pub name: String,
+    /// What Lambda would give it.
+    pub memory_mb: u64,
+    /// After this it is killed.
+    pub timeout: Duration,
+    /// Whether `LoggingConfig` asks for JSON.
+    pub json_logs: bool,
+    /// `LoggingConfig.ApplicationLogLevel`.
+    pub log_level: Option<String>,
+    /// Its variables.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// The HTTP API.
+#[derive(Debug)]
+pub struct Api {
+    /// Every route.
+    pub routes: Vec<Route>,
+    /// The JWT authorizer, if any route needs one.
+    pub authorizer: Option<Authorizer>,
+    /// Answers to browsers.
+    pub cors: Option<Cors>,
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// `GET`…, or `ANY`.
+    pub method: String,
+    /// `/api/v1/conversations/{conversationId}`.
+    pub path: String,
+    /// The function that answers.
+    pub function: String,
+    /// Whether a token is needed.
+    pub authorized: bool,
+}
+
+/// What a token must say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Authorizer {
+    /// Its `iss`.
+    pub issuer: String,
+    /// One of these is its `aud` or `client_id`.
+    pub audience: Vec<String>,
+}
+
+/// `CorsConfiguration`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Cors {
+    /// Origins, or `*`.
+    pub origins: Vec<String>,
+    /// Methods, or `*`.
+    pub methods: Vec<String>,
+    /// Headers, or `*`.
+    pub headers: Vec<String>,
+    /// Headers that scripts may read.
+    pub exposed: Vec<String>,
+    /// How long a preflight answer holds, in seconds.
+    pub max_age_secs: Option<u64>,
+    /// Whether credentials are allowed.
+    pub credentials: bool,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name here.
+    pub name: String,
+    /// The body of `CreateTable`.
+    pub create: Value,
+    /// The attribute that expires items.
+    pub ttl_attribute: Option<String>,
+}
+
+/// Names of the claims, as the functions are told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClaimNames {
+    /// Holds the organization.
+    pub organization: String,
+    /// Holds the user.
+    pub user: String,
+    /// Holds the role.
+    pub role: String,
+}
+
+/// Reads the template at `path` and resolves it for this machine.
+///
+/// # Errors
+/// When the file is missing or no YAML, or says something that is not understood where it is needed.
+pub fn load(path: &Path, emulation: &Emulation) -> Result<System> {
+    let text =
+        fs::read_to_string(path).map_err(|source| Error::File { action: "read", path: path.to_owned(), source })?;
+    let yaml =
+        serde_yaml_ng::from_str(&text).map_err(|source| Error::Yaml { path: path.to_owned(), source })?;
+    Template::new(&plain(yaml), emulation)?.system()
+}
+
+/// Writes a short tag (`!Sub x`) as its long form (`{"Fn::Sub": x}`), so that there is one form to resolve.
+fn plain(yaml: serde_yaml_ng::Value) -> Value {
+    use serde_yaml_ng::Value as Yaml;
+    match yaml {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(value) => Value::Bool(value),
+        Yaml::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
+            (Some(value), ..) => value.into(),
+            (_, Some(value), _) => value.into(),
+            (.., value) => value.into(),
+        },
+        Yaml::String(text) => Value::String(text),
+        Yaml::Sequence(items) => items.into_iter().map(plain).collect(),
+        Yaml::Mapping(members) => Value::Object(
+            members
+                .into_iter()
+                .map(|(key, value)| {
+                    let key = match plain(key) {
+                        Value::String(text) => text,
+                        other => other.to_string(),
+                    };
+                    (key, plain(value))
+                })
+                .collect(),
+        ),
+        Yaml::Tagged(tagged) => {
+            let tag = tagged.tag.to_string();
+            let tag = tag.trim_start_matches('!');
+            let value = match (tag, plain(tagged.value)) {
+                ("GetAtt", Value::String(path)) => {
+                    let (resource, attribute) = path.split_once('.').unwrap_or((&path, ""));
+                    json!([resource, attribute])
+                }
+                (_, value) => value,
+            };
+            match tag {
+                "Ref" | "Condition" => json!({ tag: value }),
+                _ => json!({ format!("Fn::{tag}"): value }),
+            }
+        }
+    }
+}
+
+struct Template<'a> {
+    document: &'a Value,
+    emulation: &'a Emulation,
+    parameters: HashMap<String, Value>,
+}
+
+fn wrong(place: &str, problem: impl Into<String>) -> Error {
+    Error::Template { place: place.to_owned(), problem: problem.into() }
+}
+
+impl<'a> Template<'a> {
+    fn new(document: &'a Value, emulation: &'a Emulation) -> Result<Self> {
+        let mut parameters = HashMap::new();
+        let declared = document["Parameters"].as_object().cloned().unwrap_or_default();
+        for name in emulation.parameters.keys() {
+            if !declared.contains_key(name) {
+                return Err(Error::Setting(format!("--parameter {name}: the template has no such parameter")));
+            }
+        }
+        for (name, declaration) in declared {
+            let given = emulation.parameters.get(&name).cloned().or_else(|| match name.as_str() {
+                "JwtIssuer" => Some(issuer(&emulation.api)),
+                "JwtAudience" => Some(AUDIENCE.to_owned()),
+                "Dialog360BaseUrl" | "GraphBaseUrl" => Some(emulation.provider.clone()),
+                "CorsOrigin" if declaration["Default"].is_null() => Some("*".to_owned()),
+                _ => None,
+            });
+            let value = match (given, &declaration["Default"]) {
+                (Some(given), _) => given,
+                (None, Value::String(default)) => default.clone(),
+                (None, Value::Null) => {
+                    let problem = format!("has no default; give one with --parameter {name}=VALUE");
+                    return Err(wrong(&format!("Parameters.{name}"), problem));
+                }
+                (None, other) => other.to_string(),
+            };
+            let kind = declaration["Type"].as_str().unwrap_or("String");
+            let value = if kind == "CommaDelimitedList" || kind.starts_with("List<") {
+                value.split(',').map(|item| Value::from(item.trim())).collect()
+            } else {
+                Value::String(value)
+            };
+            parameters.insert(name, value);
+        }
+        Ok(Self { document, emulation, parameters })
+    }
+
+    fn system(&self) -> Result<System> {
+        let mut functions = Vec::new();
+        let mut routes = Vec::new();
+        let mut webhook = None;
+        for (id, resource) in self.resources()? {
+            if resource["Type"] != "AWS::Serverless::Function" {
+                continue;
+            }
+            let function = self.function(id, resource)?;
+            routes.extend(self.routes(id, resource, &function.name)?);
+            if self.has_function_url(id, resource)? {
+                if let Some(other) = webhook.replace(function.name.clone()) {
+                    let problem = format!("a second Function URL, after {other}: this machine serves one");
+                    return Err(wrong(&format!("Resources.{id}.Properties.FunctionUrlConfig"), problem));
+                }
+            }
+            functions.push(function);
+        }
+        let webhook_url = functions
+            .iter()
+            .filter_map(|function| function.environment.get("WEBHOOK_URL"))
+            .find(|url| url.starts_with(&self.emulation.function_url))
+            .unwrap_or(&self.emulation.function_url)
+            .clone();
+        let (authorizer, cors) = self.http_api()?;
+        if authorizer.is_none() && !routes.is_empty() {
+            for route in &mut routes {
+                route.authorized = false;
+            }
+        }
+        Ok(System {
+            functions,
+            api: Api { routes, authorizer, cors },
+            webhook,
+            webhook_url,
+            table: self.table()?,
+            key_aliases: self.key_aliases()?,
+            claims: ClaimNames {
+                organization: self.parameter_or("OrganizationClaim", "organizationId"),
+                user: self.parameter_or("UserClaim", "sub"),
+                role: self.parameter_or("RoleClaim", "role"),
+            },
+        })
+    }
+
+    fn parameter_or(&self, name: &str, default: &str) -> String {
+        self.parameters.get(name).and_then(Value::as_str).unwrap_or(default).to_owned()
+    }
+
+    fn resources(&self) -> Result<&'a Map<String, Value>> {
+        self.document["Resources"].as_object().ok_or_else(|| wrong("Resources", "missing"))
+    }
+
+    /// The property of a function, or else that of `Globals.Function`, and where it stands.
+    fn function_property(&self, id: &str, resource: &'a Value, name: &str) -> (&'a Value, String) {
+        match &resource["Properties"][name] {
+            Value::Null => (&self.document["Globals"]["Function"][name], format!("Globals.Function.{name}")),
+            own => (own, format!("Resources.{id}.Properties.{name}")),
+        }
+    }
+
+    fn function(&self, id: &str, resource: &'a Value) -> Result<Function> {
+        let properties = &resource["Properties"];
+        let binary = &resource["Metadata"]["BuildProperties"]["Binary"];
+        let folder = properties["CodeUri"].as_str().unwrap_or(".").trim_end_matches('/').rsplit('/').next();
+        let name = match (binary.as_str(), folder) {
+            (Some(binary), _) => binary.to_owned(),
+            (None, Some(folder)) if !folder.is_empty() && folder != "." => folder.to_owned(),
+            _ => kebab_case(id),
+        };
+        let number = |property: &str, default: u64| {
+            let (value, place) = self.function_property(id, resource, property);
+            match self.resolve(value, &place)? {
+                None | Some(Value::Null) => Ok(default),
+                Some(value) => as_number(&value).ok_or_else(|| wrong(&place, format!("{value} is not a whole number"))),
+            }
+        };
+        let logging = |property: &str| {
+            let (config, place) = self.function_property(id, resource, "LoggingConfig");
+            match self.resolve(&config[property], &format!("{place}.{property}"))? {
+                Some(Value::String(text)) => Ok::<_, Error>(Some(text)),
+                _ => Ok(None),
+            }
+        };
+        let mut environment = BTreeMap::new();
+        let globals = (&self.document["Globals"]["Function"]["Environment"]["Variables"], "Globals.Function".to_owned());
+        let own = (&properties["Environment"]["Variables"], format!("Resources.{id}.Properties"));
+        for (variables, owner) in [globals, own] {
+            for (name, value) in variables.as_object().into_iter().flatten() {
+                let place = format!("{owner}.Environment.Variables.{name}");
+                match self.resolve(value, &place)? {
+                    None => drop(environment.remove(name)),
+                    Some(value) => drop(environment.insert(name.clone(), as_text(&value, &place)?)),
+                }
+            }
+        }
+        Ok(Function {
+            name,
+            memory_mb: number("MemorySize", 128)?,
+            timeout: Duration::from_secs(number("Timeout", 3)?),
+            json_logs: logging("LogFormat")?.as_deref() == Some("JSON"),
+            log_level: logging("ApplicationLogLevel")?,
+            environment,
+        })
+    }
+
+    fn has_function_url(&self, id: &str, resource: &Value) -> Result<bool> {
+        let config = &resource["Properties"]["FunctionUrlConfig"];
+        let place = format!("Resources.{id}.Properties.FunctionUrlConfig");
+        if config.is_null() {
+            return Ok(false);
+        }
+        only_keys(config, &place, &["AuthType", "InvokeMode"])?;
+        match self.resolve(&config["AuthType"], &place)?.as_ref().and_then(Value::as_str) {
+            Some("NONE") => {}
+            _ => return Err(wrong(&format!("{place}.AuthType"), "only NONE is served on this machine")),
+        }
+        match self.resolve(&config["InvokeMode"], &place)?.as_ref().and_then(Value::as_str) {
+            None | Some("BUFFERED") => Ok(true),
+            Some(other) => Err(wrong(&format!("{place}.InvokeMode"), format!("{other} is not served on this machine"))),
+        }
+    }
+
+    fn routes(&self, id: &str, resource: &Value, function: &str) -> Result<Vec<Route>> {
+        let mut routes = Vec::new();
+        for (name, event) in resource["Properties"]["Events"].as_object().into_iter().flatten() {
+            let place = format!("Resources.{id}.Properties.Events.{name}");
+            if event["Type"] != "HttpApi" {
+                return Err(wrong(&place, format!("events of type {} are not served on this machine", event["Type"])));
+            }
+            let properties = &event["Properties"];
+            let place = format!("{place}.Properties");
+            only_keys(properties, &place, &["ApiId", "Path", "Method", "Auth", "PayloadFormatVersion"])?;
+            let text = |key: &str| self.text(&properties[key], &format!("{place}.{key}"));
+            if !properties["PayloadFormatVersion"].is_null() && text("PayloadFormatVersion")? != "2.0" {
+                return Err(wrong(&format!("{place}.PayloadFormatVersion"), "only 2.0 is served on this machine"));
+            }
+            only_keys(&properties["Auth"], &format!("{place}.Auth"), &["Authorizer"])?;
+            let authorizer = &properties["Auth"]["Authorizer"];
+            routes.push(Route {
+                method: text("Method")?.to_ascii_uppercase(),
+                path: text("Path")?,
+                function: function.to_owned(),
+                authorized: authorizer != "NONE",
+            });
+        }
+        Ok(routes)
+    }
+
+    fn http_api(&self) -> Result<(Option<Authorizer>, Option<Cors>)> {
+        let apis: Vec<_> =
+            self.resources()?.iter().filter(|(_, resource)| resource["Type"] == "AWS::Serverless::HttpApi").collect();
+        let (id, api) = match apis.as_slice() {
+            [] => return Ok((None, None)),
+            [one] => *one,
+            [_, (id, _), ..] => return Err(wrong(&format!("Resources.{id}"), "a second HTTP API: this machine serves one")),
+        };
+        let place = format!("Resources.{id}.Properties");
+        let properties = &api["Properties"];
+        let auth = &properties["Auth"];
+        let auth_place = format!("{place}.Auth");
+        only_keys(auth, &auth_place, &["Authorizers", "DefaultAuthorizer"])?;
+        let authorizer = match auth["DefaultAuthorizer"].as_str() {
+            None => None,
+            Some(name) => {
+                let place = format!("{auth_place}.Authorizers.{name}");
+                let authorizer = &auth["Authorizers"][name];
+                only_keys(authorizer, &place, &["JwtConfiguration", "IdentitySource"])?;
+                let source = &authorizer["IdentitySource"];
+                if !source.is_null() && source != "$request.header.Authorization" {
+                    let problem = "only $request.header.Authorization is served on this machine";
+                    return Err(wrong(&format!("{place}.IdentitySource"), problem));
+                }
+                let jwt = self.required(&authorizer["JwtConfiguration"], &format!("{place}.JwtConfiguration"))?;
+                let member = |lower: &str, upper: &str| match &jwt[lower] {
+                    Value::Null => jwt[upper].clone(),
+                    value => value.clone(),
+                };
+                Some(Authorizer {
+                    issuer: as_text(&member("issuer", "Issuer"), &format!("{place}.JwtConfiguration.issuer"))?,
+                    audience: as_list(&member("audience", "Audience"), &format!("{place}.JwtConfiguration.audience"))?,
+                })
+            }
+        };
+        let cors_place = format!("{place}.CorsConfiguration");
+        let cors = match self.resolve(&properties["CorsConfiguration"], &cors_place)? {
+            None | Some(Value::Null) => None,
+            Some(cors) => Some(read_cors(&cors, &cors_place)?),
+        };
+        Ok((authorizer, cors))
+    }
+
+    fn table(&self) -> Result<Table> {
+        let tables: Vec<_> =
+            self.resources()?.iter().filter(|(_, resource)| resource["Type"] == "AWS::DynamoDB::Table").collect();
+        let [(id, table)] = tables.as_slice() else {
+            return Err(wrong("Resources", format!("{} tables: this machine serves exactly one", tables.len())));
+        };
+        let place = format!("Resources.{id}.Properties");
+        let name = self.reference(id, &place)?.as_str().unwrap_or_default().to_owned();
+        let mut create = json!({ "TableName": name, "BillingMode": "PAY_PER_REQUEST" });
+        for key in ["AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "LocalSecondaryIndexes"] {
+            let value = &table["Properties"][key];
+            if !value.is_null() {
+                create[key] = self.required(value, &format!("{place}.{key}"))?;
+            }
+        }
+        let understood = [
+            "AttributeDefinitions",
+            "KeySchema",
+            "GlobalSecondaryIndexes",
+            "LocalSecondaryIndexes",
+            "BillingMode",
+            "TableName",
+            "TimeToLiveSpecification",
+            // These have no meaning on one machine.
+            "DeletionProtectionEnabled",
+            "PointInTimeRecoverySpecification",
+            "SSESpecification",
+            "OnDemandThroughput",
+            "TableClass",
+            "ContributorInsightsSpecification",
+            "Tags",
+        ];
+        only_keys(&table["Properties"], &place, &understood)?;
+        let ttl_place = format!("{place}.TimeToLiveSpecification");
+        let ttl = self.resolve(&table["Properties"]["TimeToLiveSpecification"], &ttl_place)?.unwrap_or_default();
+        let ttl_attribute = match &ttl["Enabled"] {
+            Value::Null | Value::Bool(false) => None,
+            _ => Some(as_text(&ttl["AttributeName"], &format!("{ttl_place}.AttributeName"))?),
+        };
+        Ok(Table { name, create, ttl_attribute })
+    }
+
+    fn key_aliases(&self) -> Result<Vec<String>> {
+        let mut aliases = Vec::new();
+        for (id, resource) in self.resources()? {
+            if resource["Type"] == "AWS::KMS::Alias" {
+                let place = format!("Resources.{id}.Properties.AliasName");
+                aliases.push(self.text(&resource["Properties"]["AliasName"], &place)?);
+            }
+        }
+        Ok(aliases)
+    }
+
+    fn required(&self, value: &Value, place: &str) -> Result<Value> {
+        match self.resolve(value, place)? {
+            None | Some(Value::Null) => Err(wrong(place, "missing")),
+            Some(value) => Ok(value),
+        }
+    }
+
+    fn text(&self, value: &Value, place: &str) -> Result<String> {
+        as_text(&self.required(value, place)?, place)
+    }
+
+    /// The value with its intrinsic functions replaced; `None` for `AWS::NoValue`.
+    fn resolve(&self, value: &Value, place: &str) -> Result<Option<Value>> {
+        match value {
+            Value::Object(members) => {
+                if let Some((function, argument)) = intrinsic(members) {
+                    return self.call(function, argument, place);
+                }
+                let mut resolved = Map::new();
+                for (name, member) in members {
+                    if let Some(member) = self.resolve(member, &format!("{place}.{name}"))? {
+                        resolved.insert(name.clone(), member);
+                    }
+                }
+                Ok(Some(Value::Object(resolved)))
+            }
+            Value::Array(items) => {
+                let mut resolved = Vec::new();
+                for (index, item) in items.iter().enumerate() {
+                    resolved.extend(self.resolve(item, &format!("{place}[{index}]"))?);
+                }
+                Ok(Some(Value::Array(resolved)))
+            }
+            Value::String(text) => Ok(Some(Value::String(self.with_secrets(text, place)?))),
+            other => Ok(Some(other.clone())),
+        }
+    }
+
+    fn call(&self, function: &str, argument: &Value, place: &str) -> Result<Option<Value>> {
+        let arguments = || self.arguments(argument, place);
+        match function {
+            "Ref" if argument == "AWS::NoValue" => Ok(None),
+            "Ref" => {
+                let name = argument.as_str().ok_or_else(|| wrong(place, "Ref needs a name"))?;
+                self.reference(name, place).map(Some)
+            }
+            "Fn::GetAtt" => {
+                let path: Vec<&str> = match argument {
+                    Value::Array(parts) => parts.iter().filter_map(Value::as_str).collect(),
+                    Value::String(path) => path.splitn(2, '.').collect(),
+                    _ => Vec::new(),
+                };
+                let [resource, attribute] = path[..] else {
+                    return Err(wrong(place, "GetAtt needs a resource and an attribute"));
+                };
+                self.attribute(resource, attribute, place).map(|text| Some(Value::String(text)))
+            }
+            "Fn::Sub" => {
+                let (text, extra) = match argument {
+                    Value::String(text) => (text.as_str(), Value::Null),
+                    Value::Array(parts) if parts.len() == 2 => {
+                        (parts[0].as_str().unwrap_or_default(), self.required(&parts[1], place)?)
+                    }
+                    _ => return Err(wrong(place, "Sub needs a string, or a string and a map")),
+                };
+                let text = self.substitute(text, &extra, place)?;
+                Ok(Some(Value::String(self.with_secrets(&text, place)?)))
+            }
+            "Fn::If" => {
+                let [condition, yes, no] = self.three(argument, place)?;
+                let name = condition.as_str().ok_or_else(|| wrong(place, "If needs a condition's name"))?;
+                self.resolve(if self.condition(name, place)? { yes } else { no }, place)
+            }
+            "Fn::Join" => {
+                let Value::Array(parts) = argument else { return Err(wrong(place, "Join needs a list")) };
+                let [Value::String(separator), list] = &parts[..] else {
+                    return Err(wrong(place, "Join needs a separator and a list"));
+                };
+                let items = as_list(&self.required(list, place)?, place)?;
+                Ok(Some(Value::String(items.join(separator))))
+            }
+            "Fn::Split" => match &arguments()?[..] {
+                [Value::String(separator), Value::String(text)] => Ok(Some(text.split(separator.as_str()).collect())),
+                _ => Err(wrong(place, "Split needs a separator and a string")),
+            },
+            "Fn::Select" => match &arguments()?[..] {
+                [index, Value::Array(items)] => {
+                    let index = as_number(index).and_then(|index| usize::try_from(index).ok());
+                    let item = index.and_then(|index| items.get(index));
+                    item.cloned().map(Some).ok_or_else(|| wrong(place, "Select is out of range"))
+                }
+                _ => Err(wrong(place, "Select needs an index and a list")),
+            },
+            "Fn::FindInMap" => {
+                let keys = as_list(&Value::Array(arguments()?), place)?;
+                let found = keys.iter().fold(&self.document["Mappings"], |map, key| &map[key.as_str()]);
+                self.required(found, place).map(Some)
+            }
+            "Fn::Equals" => match &arguments()?[..] {
+                [left, right] => Ok(Some(Value::Bool(loosely_equal(left, right)))),
+                _ => Err(wrong(place, "Equals needs two values")),
+            },
+            "Fn::And" => Ok(Some(Value::Bool(arguments()?.iter().all(|value| value == true)))),
+            "Fn::Or" => Ok(Some(Value::Bool(arguments()?.iter().any(|value| value == true)))),
+            "Fn::Not" => Ok(Some(Value::Bool(arguments()?.iter().all(|value| value == false)))),
+            "Condition" => {
+                let name = argument.as_str().ok_or_else(|| wrong(place, "Condition needs a name"))?;
+                self.condition(name, place).map(|value| Some(Value::Bool(value)))
+            }
+            other => Err(wrong(place, format!("{other} is not understood on this machine"))),
+        }
+    }
+
+    fn arguments(&self, argument: &Value, place: &str) -> Result<Vec<Value>> {
+        match self.required(argument, place)? {
+            Value::Array(arguments) => Ok(arguments),
+            _ => Err(wrong(place, "an intrinsic function needs a list here")),
+        }
+    }
+
+    fn three<'v>(&self, argument: &'v Value, place: &str) -> Result<[&'v Value; 3]> {
+        match argument.as_array().map(Vec::as_slice) {
+            Some([first, second, third]) => Ok([first, second, third]),
+            _ => Err(wrong(place, "If needs a condition and two values")),
+        }
+    }
+
+    fn condition(&self, name: &str, place: &str) -> Result<bool> {
+        let condition = &self.document["Conditions"][name];
+        if condition.is_null() {
+            return Err(wrong(place, format!("there is no condition {name}")));
+        }
+        let place = format!("Conditions.{name}");
+        self.required(condition, &place)?.as_bool().ok_or_else(|| wrong(&place, "is not a condition"))
+    }
+
+    fn reference(&self, name: &str, place: &str) -> Result<Value> {
+        if let Some(value) = self.parameters.get(name) {
+            return Ok(value.clone());
+        }
+        let pseudo = match name {
+            "AWS::Region" => Some(REGION.to_owned()),
+            "AWS::AccountId" => Some(ACCOUNT_ID.to_owned()),
+            "AWS::StackName" => Some(STACK.to_owned()),
+            "AWS::StackId" => Some(format!("arn:aws:cloudformation:{REGION}:{ACCOUNT_ID}:stack/{STACK}/0")),
+            "AWS::Partition" => Some("aws".to_owned()),
+            "AWS::URLSuffix" => Some("amazonaws.com".to_owned()),
+            _ => None,
+        };
+        if let Some(value) = pseudo {
+            return Ok(Value::String(value));
+        }
+        let resource = &self.document["Resources"][name];
+        let named = |property: &str| match &resource["Properties"][property] {
+            Value::Null => Ok(format!("{STACK}-{name}")),
+            given => self.text(given, &format!("Resources.{name}.Properties.{property}")),
+        };
+        let value = match resource["Type"].as_str() {
+            None => return Err(wrong(place, format!("there is no parameter or resource {name}"))),
+            Some("AWS::DynamoDB::Table") => named("TableName")?,
+            Some("AWS::KMS::Key") => KEY_ID.to_owned(),
+            Some("AWS::KMS::Alias") => named("AliasName")?,
+            Some("AWS::SecretsManager::Secret") => secret_arn(name),
+            Some("AWS::Logs::LogGroup") => named("LogGroupName")?,
+            Some("AWS::Serverless::HttpApi") => "local".to_owned(),
+            Some("AWS::Serverless::Function") => named("FunctionName")?,
+            Some(kind) => return Err(wrong(place, format!("a Ref to {name} ({kind}) is not emulated on this machine"))),
+        };
+        Ok(Value::String(value))
+    }
+
+    fn attribute(&self, name: &str, attribute: &str, place: &str) -> Result<String> {
+        if let Some(function) = name.strip_suffix("Url") {
+            let resource = &self.document["Resources"][function];
+            if attribute == "FunctionUrl" && !resource["Properties"]["FunctionUrlConfig"].is_null() {
+                return Ok(self.emulation.function_url.clone());
+            }
+        }
+        let kind = self.document["Resources"][name]["Type"].as_str();
+        let reference = || as_text(&self.reference(name, place)?, place);
+        match (kind, attribute) {
+            (Some("AWS::DynamoDB::Table"), "Arn") => {
+                Ok(format!("arn:aws:dynamodb:{REGION}:{ACCOUNT_ID}:table/{}", reference()?))
+            }
+            (Some("AWS::KMS::Key"), "Arn") => Ok(key_arn()),
+            (Some("AWS::KMS::Key"), "KeyId") => Ok(KEY_ID.to_owned()),
+            (Some("AWS::Serverless::Function"), "Arn") => {
+                Ok(format!("arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:{}", reference()?))
+            }
+            (Some("AWS::Serverless::HttpApi"), "ApiEndpoint") => Ok(self.emulation.api.clone()),
+            (Some("AWS::Logs::LogGroup"), "Arn") => {
+                Ok(format!("arn:aws:logs:{REGION}:{ACCOUNT_ID}:log-group:{}:*", reference()?))
+            }
+            (None, _) => Err(wrong(place, format!("there is no resource {name}"))),
+            (Some(kind), _) => {
+                Err(wrong(place, format!("{name}.{attribute} ({kind}) is not emulated on this machine")))
+            }
+        }
+    }
+
+    fn substitute(&self, text: &str, extra: &Value, place: &str) -> Result<String> {
+        let mut result = String::new();
+        let mut rest = text;
+        while let Some(start) = rest.find("${") {
+            result.push_str(&rest[..start]);
+            let end = rest[start..].find('}').ok_or_else(|| wrong(place, "a ${ without its }"))? + start;
+            let name = rest[start + 2..end].trim();
+            if let Some(literal) = name.strip_prefix('!') {
+                result.push_str(&format!("${{{literal}}}"));
+            } else if let Some(value) = extra.get(name) {
+                result.push_str(&as_text(value, place)?);
+            } else if let (Some((resource, attribute)), false) = (name.split_once('.'), name.starts_with("AWS::")) {
+                result.push_str(&self.attribute(resource, attribute, place)?);
+            } else {
+                result.push_str(&as_text(&self.reference(name, place)?, place)?);
+            }
+            rest = &rest[end + 1..];
+        }
+        result.push_str(rest);
+        Ok(result)
+    }
+
+    /// Replaces `{{resolve:secretsmanager:…}}` by the local value of the secret.
+    fn with_secrets(&self, text: &str, place: &str) -> Result<String> {
+        let Some(start) = text.find("{{resolve:") else { return Ok(text.to_owned()) };
+        let end = text[start..].find("}}").ok_or_else(|| wrong(place, "a {{resolve: without its }}"))? + start;
+        let reference = &text[start + "{{resolve:".len()..end];
+        let arn = secret_arn("WebhookToken");
+        let known = reference.strip_prefix("secretsmanager:").is_some_and(|id| {
+            id.strip_prefix(&arn).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+        });
+        if !known {
+            return Err(wrong(place, format!("{{{{resolve:{reference}}}}} names no secret of this template")));
+        }
+        let rest = self.with_secrets(&text[end + 2..], place)?;
+        Ok(format!("{}{}{rest}", &text[..start], self.emulation.webhook_token))
+    }
+}
+
+/// The issuer of local tokens.
+#[must_use]
+pub fn issuer(api: &str) -> String {
+    format!("{api}/local")
+}
+
+/// The ARN of the emulated KMS key.
+#[must_use]
+pub fn key_arn() -> String {
+    format!("arn:aws:kms:{REGION}:{ACCOUNT_ID}:key/{KEY_ID}")
+}
+
+fn secret_arn(logical_id: &str) -> String {
+    format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT_ID}:secret:{logical_id}")
+}
+
+/// The intrinsic function that an object is, if it is one: its only member.
+fn intrinsic(members: &Map<String, Value>) -> Option<(&str, &Value)> {
+    let (name, argument) = members.iter().next()?;
+    let is_one = members.len() == 1 && (name == "Ref" || name == "Condition" || name.starts_with("Fn::"));
+    is_one.then_some((name.as_str(), argument))
+}
+
+fn only_keys(value: &Value, place: &str, known: &[&str]) -> Result<()> {
+    match value {
+        Value::Null => Ok(()),
+        Value::Object(members) => match members.keys().find(|key| !known.contains(&key.as_str())) {
+            None => Ok(()),
+            Some(key) => Err(wrong(&format!("{place}.{key}"), "is not understood on this machine")),
+        },
+        _ => Err(wrong(place, "should be a map")),
+    }
+}
+
+fn read_cors(cors: &Value, place: &str) -> Result<Cors> {
+    let known = ["AllowOrigins", "AllowMethods", "AllowHeaders", "ExposeHeaders", "MaxAge", "AllowCredentials"];
+    only_keys(cors, place, &known)?;
+    let list = |key: &str| match &cors[key] {
+        Value::Null => Ok(Vec::new()),
+        value => as_list(value, &format!("{place}.{key}")),
+    };
+    Ok(Cors {
+        origins: list("AllowOrigins")?,
+        methods: list("AllowMethods")?,
+        headers: list("AllowHeaders")?,
+        exposed: list("ExposeHeaders")?,
+        max_age_secs: as_number(&cors["MaxAge"]),
+        credentials: cors["AllowCredentials"] == true || cors["AllowCredentials"] == "true",
+    })
+}
+
+fn as_number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+fn as_text(value: &Value, place: &str) -> Result<String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
+        Value::Null => Err(wrong(place, "missing")),
+        _ => Err(wrong(place, "should be a string")),
+    }
+}
+
+/// A list of strings; a single string is a list of one, as `CloudFormation` takes it.
+fn as_list(value: &Value, place: &str) -> Result<Vec<String>> {
+    match value {
+        Value::Array(items) => items.iter().map(|item| as_text(item, place)).collect(),
+        other => Ok(vec![as_text(other, place)?]),
+    }
+}
+
+/// `CloudFormation` compares as strings: `"1"` equals `1`.
+fn loosely_equal(left: &Value, right: &Value) -> bool {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    text(left) == text(right)
+}
+
+/// `ListIntegrations` → `list-integrations`.
+fn kebab_case(id: &str) -> String {
+    let mut name = String::new();
+    for character in id.chars() {
+        if character.is_ascii_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.push(character.to_ascii_lowercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEMPLATE: &str = include_str!("../tests/fixtures/template.yaml");
+
+    fn emulation() -> Emulation {
+        Emulation {
+            api: "http://127.0.0.1:3000".to_owned(),
+            function_url: "http://127.0.0.1:3001/".to_owned(),
+            provider: "http://127.0.0.1:3002".to_owned(),
+            webhook_token: "s3cret".to_owned(),
+            parameters: BTreeMap::new(),
+        }
+    }
+
+    fn read(text: &str, emulation: &Emulation) -> Result<System> {
+        Template::new(&plain(serde_yaml_ng::from_str(text).unwrap()), emulation)?.system()
+    }
+
+    #[test]
+    fn functions_have_their_variables_resolved() {
+        let system = read(TEMPLATE, &emulation()).unwrap();
+
+        let function = &system.functions[0];
+        assert_eq!(function.name, "echo-request");
+        assert_eq!(function.timeout, Duration::from_secs(2));
+        assert_eq!(function.memory_mb, 256);
+        assert!(function.json_logs);
+        let environment = &function.environment;
+        assert_eq!(environment["TABLE_NAME"], "local-Table");
+        assert_eq!(environment["KMS_KEY_ID"], KEY_ID);
+        assert_eq!(environment["WEBHOOK_URL"], "http://127.0.0.1:3001/api/v1/webhooks/360dialog");
+        assert_eq!(environment["DIALOG360_WEBHOOK_TOKEN"], "s3cret");
+        assert_eq!(environment["DIALOG360_BASE_URL"], "http://127.0.0.1:3002");
+        assert_eq!(system.webhook_url, "http://127.0.0.1:3001/api/v1/webhooks/360dialog");
+    }
+
+    #[test]
+    fn routes_ask_for_a_token_unless_they_say_none() {
+        let system = read(TEMPLATE, &emulation()).unwrap();
+
+        let open: Vec<_> = system.api.routes.iter().filter(|route| !route.authorized).collect();
+        assert_eq!(open.len(), 1);
+        assert_eq!(open[0].path, "/open");
+        let authorizer = system.api.authorizer.unwrap();
+        assert_eq!(authorizer.issuer, "http://127.0.0.1:3000/local");
+        assert_eq!(authorizer.audience, ["local"]);
+    }
+
+    #[test]
+    fn the_table_is_created_as_declared() {
+        let table = read(TEMPLATE, &emulation()).unwrap().table;
+
+        assert_eq!(table.create["GlobalSecondaryIndexes"][1]["Projection"]["ProjectionType"], "KEYS_ONLY");
+        assert_eq!(table.ttl_attribute.as_deref(), Some("expiresAt"));
+    }
+
+    #[test]
+    fn a_condition_chooses_by_parameter() {
+        let mut emulation = emulation();
+        emulation.parameters.insert("WebhookUrl".to_owned(), "https://hooks.example.com/in".to_owned());
+
+        let system = read(TEMPLATE, &emulation).unwrap();
+
+        assert_eq!(system.functions[0].environment["WEBHOOK_URL"], "https://hooks.example.com/in");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named_with_its_place() {
+        let cases = [
+            ("!Ref Table", "!GetAtt Table.StreamArn", "Table.StreamArn"),
+            ("!Ref Table", "!ImportValue x", "Fn::ImportValue"),
+            ("!Ref Table", "!Ref Tabel", "no parameter or resource Tabel"),
+            ("Type: HttpApi", "Type: Schedule", "Events"),
+            ("AllowOrigins", "AllowOrigin", "CorsConfiguration.AllowOrigin"),
+            ("${WebhookToken}", "${AWS::Region}", "names no secret"),
+        ];
+        for (from, to, expected) in cases {
+            let error = read(&TEMPLATE.replacen(from, to, 1), &emulation()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_does_not_exist_is_refused() {
+        let mut emulation = emulation();
+        emulation.parameters.insert("Nonsense".to_owned(), "1".to_owned());
+
+        assert!(read(TEMPLATE, &emulation).unwrap_err().to_string().contains("Nonsense"));
+    }
+
+    #[test]
+    fn names_of_crates_follow_logical_ids() {
+        assert_eq!(kebab_case("ListIntegrations"), "list-integrations");
+    }
+}

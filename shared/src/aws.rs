@@ -1,0 +1,87 @@
+//! The AWS clients, built without `aws-config`: credentials and endpoints come from the environment that Lambda sets,
+//! TLS is rustls with ring, and only Amazon's own roots are trusted, so that a start decodes five certificates and not
+//! the system's bundle.
+
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Region, SharedHttpClient, retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+use secrecy::ExposeSecret;
+
+use crate::{config::Aws, error::Cause};
+
+/// Amazon Root CA 1 to 4 and Starfield Services G2, from <https://www.amazontrust.com/repository/>.
+const ROOTS: &str = include_str!("aws/roots.pem");
+
+/// One attempt at the table or KMS; the next attempt finds a working host.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
+/// All attempts together: a webhook has to be answered within five seconds.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const ATTEMPTS: u32 = 4;
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+fn http_client() -> Result<SharedHttpClient, Cause> {
+    let tls = TlsContext::builder().with_trust_store(TrustStore::empty().with_pem_certificate(ROOTS)).build()?;
+    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls).build_https())
+}
+
+fn credentials(aws: &Aws) -> Credentials {
+    Credentials::new(
+        &aws.access_key_id,
+        aws.secret_access_key.expose_secret(),
+        aws.session_token.as_ref().map(|token| token.expose_secret().to_owned()),
+        None,
+        "environment",
+    )
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build()
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(FIRST_BACKOFF)
+}
+
+/// A client of DynamoDB.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub fn dynamodb(aws: &Aws) -> Result<aws_sdk_dynamodb::Client, Cause> {
+    let mut config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(aws.region.clone()))
+        .credentials_provider(credentials(aws))
+        .http_client(http_client()?)
+        .timeout_config(timeouts())
+        .retry_config(retries());
+    config.set_endpoint_url(aws.dynamodb_endpoint.clone());
+    Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
+}
+
+/// A client of KMS.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub fn kms(aws: &Aws) -> Result<aws_sdk_kms::Client, Cause> {
+    let mut config = aws_sdk_kms::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(aws.region.clone()))
+        .credentials_provider(credentials(aws))
+        .http_client(http_client()?)
+        .timeout_config(timeouts())
+        .retry_config(retries());
+    config.set_endpoint_url(aws.kms_endpoint.clone());
+    Ok(aws_sdk_kms::Client::from_conf(config.build()))
+}

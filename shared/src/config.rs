@@ -1,0 +1,197 @@
+//! The only reader of the environment. Every variable is set by `template.yaml`; a missing or wrong one stops the
+//! function at start with a sentence that names it.
+
+use std::env;
+
+use secrecy::SecretString;
+
+use crate::platform::Platform;
+
+/// A variable that is missing or cannot be taken.
+#[derive(Debug, thiserror::Error)]
+#[error("environment variable {name}: {problem}")]
+pub struct ConfigError {
+    name: &'static str,
+    problem: &'static str,
+}
+
+fn optional(name: &'static str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn required(name: &'static str) -> Result<String, ConfigError> {
+    optional(name).ok_or(ConfigError { name, problem: "is not set" })
+}
+
+fn or(name: &'static str, default: &str) -> String {
+    optional(name).unwrap_or_else(|| default.to_owned())
+}
+
+/// Where AWS is: region, credentials, and the endpoints where they are not the ordinary ones.
+pub struct Aws {
+    /// `AWS_REGION`.
+    pub region: String,
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key_id: String,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: SecretString,
+    /// `AWS_SESSION_TOKEN`; Lambda sets it.
+    pub session_token: Option<SecretString>,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`.
+    pub dynamodb_endpoint: Option<String>,
+    /// `AWS_ENDPOINT_URL_KMS`.
+    pub kms_endpoint: Option<String>,
+}
+
+impl Aws {
+    /// # Errors
+    /// When region or credentials are not set.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self {
+            region: required("AWS_REGION")?,
+            access_key_id: required("AWS_ACCESS_KEY_ID")?,
+            secret_access_key: required("AWS_SECRET_ACCESS_KEY")?.into(),
+            session_token: optional("AWS_SESSION_TOKEN").map(Into::into),
+            dynamodb_endpoint: optional("AWS_ENDPOINT_URL_DYNAMODB"),
+            kms_endpoint: optional("AWS_ENDPOINT_URL_KMS"),
+        })
+    }
+}
+
+/// `TABLE_NAME`: the table.
+///
+/// # Errors
+/// When it is not set.
+pub fn table_name() -> Result<String, ConfigError> {
+    required("TABLE_NAME")
+}
+
+/// `KMS_KEY_ID`: the key that wraps each integration's data key.
+///
+/// # Errors
+/// When it is not set.
+pub fn kms_key_id() -> Result<String, ConfigError> {
+    required("KMS_KEY_ID")
+}
+
+/// `WEBHOOK_URL`: the address that the provider shall deliver to.
+///
+/// # Errors
+/// When it is not set.
+pub fn webhook_url() -> Result<String, ConfigError> {
+    required("WEBHOOK_URL")
+}
+
+/// The fewest characters of a webhook token.
+const WEBHOOK_TOKEN_MIN: usize = 16;
+
+/// `DIALOG360_WEBHOOK_TOKEN`: authenticates deliveries, and signs the tokens of single accounts.
+///
+/// # Errors
+/// When it is not set, or too short to be a secret.
+pub fn webhook_token() -> Result<SecretString, ConfigError> {
+    const NAME: &str = "DIALOG360_WEBHOOK_TOKEN";
+    let token = required(NAME)?;
+    if token.len() < WEBHOOK_TOKEN_MIN {
+        return Err(ConfigError { name: NAME, problem: "is shorter than 16 characters: use a long random text" });
+    }
+    Ok(token.into())
+}
+
+/// The optional secrets that sign deliveries.
+pub struct SignatureSecrets {
+    /// `DIALOG360_SIGNATURE_SECRET`: the partner's platform secret, for `x-360dialog-signature`.
+    pub dialog360: Option<SecretString>,
+    /// `META_APP_SECRET`: for `X-Hub-Signature-256` of accounts connected with Meta directly.
+    pub meta: Option<SecretString>,
+}
+
+impl SignatureSecrets {
+    /// Reads them; none is required.
+    #[must_use]
+    pub fn from_env() -> Self {
+        Self {
+            dialog360: optional("DIALOG360_SIGNATURE_SECRET").map(Into::into),
+            meta: optional("META_APP_SECRET").map(Into::into),
+        }
+    }
+}
+
+/// How a platform is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Through 360dialog.
+    Dialog360,
+    /// Meta's Graph API directly.
+    Graph,
+}
+
+/// Where the provider is.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// `DIALOG360_BASE_URL`.
+    pub dialog360_base_url: String,
+    /// `GRAPH_BASE_URL`.
+    pub graph_base_url: String,
+    /// `GRAPH_VERSION`.
+    pub graph_version: String,
+    /// `INSTAGRAM_PRESET`.
+    pub instagram: Preset,
+    /// `FACEBOOK_PRESET`.
+    pub facebook: Preset,
+}
+
+impl Provider {
+    /// # Errors
+    /// When a preset is not known.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self {
+            dialog360_base_url: or("DIALOG360_BASE_URL", "https://waba-v2.360dialog.io"),
+            graph_base_url: or("GRAPH_BASE_URL", "https://graph.facebook.com"),
+            graph_version: or("GRAPH_VERSION", "v24.0"),
+            instagram: preset("INSTAGRAM_PRESET")?,
+            facebook: preset("FACEBOOK_PRESET")?,
+        })
+    }
+
+    /// How that platform is spoken to; WhatsApp is always 360dialog.
+    #[must_use]
+    pub fn preset(&self, platform: Platform) -> Preset {
+        match platform {
+            Platform::Whatsapp => Preset::Dialog360,
+            Platform::Instagram => self.instagram,
+            Platform::Facebook => self.facebook,
+        }
+    }
+}
+
+fn preset(name: &'static str) -> Result<Preset, ConfigError> {
+    match optional(name).as_deref() {
+        None | Some("dialog360") => Ok(Preset::Dialog360),
+        Some("graph") => Ok(Preset::Graph),
+        Some(_) => Err(ConfigError { name, problem: "is neither dialog360 nor graph" }),
+    }
+}
+
+/// The JWT claims that say who calls.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    /// `ORGANIZATION_CLAIM`.
+    pub organization: String,
+    /// `USER_CLAIM`.
+    pub user: String,
+    /// `ROLE_CLAIM`.
+    pub role: String,
+}
+
+impl Claims {
+    /// Reads the names.
+    #[must_use]
+    pub fn from_env() -> Self {
+        Self {
+            organization: or("ORGANIZATION_CLAIM", "organizationId"),
+            user: or("USER_CLAIM", "sub"),
+            role: or("ROLE_CLAIM", "role"),
+        }
+    }
+}

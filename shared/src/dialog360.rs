@@ -1,0 +1,403 @@
+//! The provider: the only code that knows a URL, header or path of 360dialog, or of Meta where a platform is spoken to directly.
+//!
+//! `WhatsApp` is documented (<https://docs.360dialog.com/docs/messaging-api/api-reference/messages>). Instagram and Messenger through
+//! 360dialog are not: what stands here for them is the earlier system's practice with Meta's documented bodies, chosen by a
+//! preset per platform.
+
+mod send;
+pub mod signature;
+pub mod webhook;
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+pub use self::send::{Recipient, SendError, Sent, TextLimit, text_limit};
+use crate::{
+    config::{Preset, Provider as Settings},
+    error::{Cause, Error},
+    event::ProviderError,
+    id::AccountId,
+    platform::Platform,
+    store::HealthStatus,
+};
+
+const API_KEY_HEADER: &str = "D360-API-KEY";
+const HEALTH_PATH: &str = "/health_status";
+const WEBHOOK_PATH: &str = "/v1/configs/webhook";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a question is asked; a send has rules of its own.
+const GET_ATTEMPTS: u32 = 3;
+const FIRST_BACKOFF: Duration = Duration::from_millis(150);
+
+/// Why the provider did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The key is not, or no longer, valid.
+    #[error("the provider refuses the API key")]
+    Unauthorized,
+    /// Too many calls.
+    #[error("the provider is too busy")]
+    RateLimited {
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// It understood and refused.
+    #[error("the provider refused: code {}", .0.code)]
+    Rejected(ProviderError),
+    /// No connection: the request certainly did not leave.
+    #[error("the provider cannot be reached")]
+    Unreachable,
+    /// It answered that it cannot: nothing was done.
+    #[error("the provider is out of order")]
+    Unavailable,
+    /// The request may have arrived and may have been done.
+    #[error("the provider's answer is not known")]
+    Unknown,
+}
+
+/// What the provider says of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyCheck {
+    /// The account that the key speaks for, where the answer names one of that platform.
+    pub account: Option<String>,
+    /// The `WhatsApp` Business Account, where the answer names one.
+    pub waba_id: Option<String>,
+    /// The phone number as people write it.
+    pub display_phone_number: Option<String>,
+    /// Whether it can send.
+    pub status: HealthStatus,
+    /// Why not, where it cannot.
+    pub reasons: Vec<String>,
+}
+
+/// The provider's client. Its connections wait for the first use.
+pub struct Provider {
+    settings: Settings,
+    client: OnceCell<Client>,
+}
+
+impl Provider {
+    /// A client of the provider at that place.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, client: OnceCell::new() }
+    }
+
+    /// The provider that the environment names.
+    ///
+    /// # Errors
+    /// When the environment is wrong.
+    pub fn from_env() -> Result<Self, Cause> {
+        Ok(Self::new(Settings::from_env()?))
+    }
+
+    async fn client(&self) -> Result<&Client, Failure> {
+        let client = self.client.get_or_try_init(async || http_client()).await;
+        client.map_err(|error: Cause| {
+            tracing::error!("the provider's HTTP client cannot be made: {error}");
+            Failure::Unreachable
+        })
+    }
+
+    async fn request(&self, platform: Platform, method: Method, path: &str, key: &SecretString) -> Result<RequestBuilder, Failure> {
+        let client = self.client().await?;
+        Ok(match self.settings.preset(platform) {
+            Preset::Dialog360 => client
+                .request(method, format!("{}{path}", self.settings.dialog360_base_url.trim_end_matches('/')))
+                .header(API_KEY_HEADER, key.expose_secret()),
+            Preset::Graph => client
+                .request(
+                    method,
+                    format!("{}/{}{path}", self.settings.graph_base_url.trim_end_matches('/'), self.settings.graph_version),
+                )
+                .bearer_auth(key.expose_secret()),
+        })
+    }
+
+    /// Asks what a key speaks for, and how well that is.
+    ///
+    /// # Errors
+    /// [`Failure::Unauthorized`] for a key that is not valid; the others as they say.
+    pub async fn check_key(&self, platform: Platform, key: &SecretString) -> Result<KeyCheck, Failure> {
+        match self.settings.preset(platform) {
+            Preset::Dialog360 => {
+                let answer = self.get(platform, HEALTH_PATH, key).await?;
+                Ok(key_check(platform, &answer))
+            }
+            Preset::Graph => {
+                let answer = self.get(platform, "/me?fields=id,name", key).await?;
+                let account = answer.get("id").and_then(Value::as_str).map(str::to_owned);
+                let status = HealthStatus::Available;
+                Ok(KeyCheck { account, waba_id: None, display_phone_number: None, status, reasons: Vec::new() })
+            }
+        }
+    }
+
+    /// Whether the provider lets us register a webhook for accounts of that platform.
+    #[must_use]
+    pub fn registers_webhooks(&self, platform: Platform) -> bool {
+        self.settings.preset(platform) == Preset::Dialog360
+    }
+
+    /// Registers the webhook of the number, with the token that each delivery shall carry.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn register_webhook(
+        &self,
+        platform: Platform,
+        key: &SecretString,
+        url: &str,
+        token: &SecretString,
+    ) -> Result<(), Failure> {
+        let body = json!({ "url": url, "headers": { "Authorization": format!("Bearer {}", token.expose_secret()) } });
+        let request = self.request(platform, Method::POST, WEBHOOK_PATH, key).await?;
+        // Setting it again overwrites: harmless to repeat.
+        self.repeat(request.json(&body)).await.map(drop)
+    }
+
+    /// The webhook that is registered for the number; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`Failure`] says.
+    pub async fn registered_webhook(&self, platform: Platform, key: &SecretString) -> Result<Option<String>, Failure> {
+        let answer = self.get(platform, WEBHOOK_PATH, key).await?;
+        Ok(answer.get("url").and_then(Value::as_str).map(str::to_owned))
+    }
+
+    async fn get(&self, platform: Platform, path: &str, key: &SecretString) -> Result<Value, Failure> {
+        let request = self.request(platform, Method::GET, path, key).await?;
+        self.repeat(request).await
+    }
+
+    /// Asks, and asks again with jitter where that could help and cannot hurt.
+    async fn repeat(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        let mut attempt = 1;
+        loop {
+            let again = request.try_clone();
+            let failure = match answer(request.try_clone().ok_or(Failure::Unreachable)?).await {
+                Ok(body) => return Ok(body),
+                Err(failure) => failure,
+            };
+            let wait = match (&failure, again) {
+                (Failure::Unreachable | Failure::Unavailable | Failure::Unknown, Some(_)) => backoff(attempt),
+                (Failure::RateLimited { retry_after }, Some(_)) => retry_after.unwrap_or(backoff(attempt)),
+                _ => return Err(failure),
+            };
+            if attempt >= GET_ATTEMPTS || wait > Duration::from_secs(2) {
+                return Err(failure);
+            }
+            attempt += 1;
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// How long to wait before the next attempt: doubling, and never the same for two callers.
+fn backoff(attempt: u32) -> Duration {
+    let mut random = [0; 1];
+    let jitter = getrandom::fill(&mut random).map_or(0.5, |()| f64::from(random[0]) / 255.0);
+    FIRST_BACKOFF.mul_f64(f64::from(2u32.pow(attempt - 1)) * (0.5 + jitter))
+}
+
+fn http_client() -> Result<Client, Cause> {
+    let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(CALL_TIMEOUT)
+        // The key must never follow a redirect to another host.
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .build()?;
+    Ok(client)
+}
+
+/// One call, with its answer sorted.
+async fn answer(request: RequestBuilder) -> Result<Value, Failure> {
+    let response = match request.send().await {
+        Ok(response) => response,
+        // Nothing was written yet: it certainly did not arrive.
+        Err(error) if error.is_connect() || error.is_builder() => return Err(Failure::Unreachable),
+        Err(_) => return Err(Failure::Unknown),
+    };
+    let status = response.status();
+    let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    let body = response.bytes().await;
+    if status.is_success() {
+        let body = body.map_err(|_| Failure::Unknown)?;
+        return Ok(serde_json::from_slice(&body).unwrap_or(Value::Null));
+    }
+    let body = body.unwrap_or_default();
+    Err(failure(status, &serde_json::from_slice(&body).unwrap_or(Value::Null), retry_after.map(Duration::from_secs)))
+}
+
+/// Codes of Meta that mean *too fast*: reference section 4.4 and 4.6.
+const RATE_LIMIT_CODES: &[i64] = &[4, 17, 32, 613, 80006, 80007, 130_429, 131_056];
+/// Codes that mean *not now, nothing was done*.
+const TRANSIENT_CODES: &[i64] = &[1, 2, 131_000, 131_016, 131_057, 133_004, 1200];
+/// Codes that mean *this key or token is dead*.
+const CREDENTIAL_CODES: &[i64] = &[0, 190];
+
+/// What an answer that is no success means. 360dialog tells rate limits as 400, and throttling is documented with 400 and seen as 429.
+fn failure(status: StatusCode, body: &Value, retry_after: Option<Duration>) -> Failure {
+    let error = provider_error(status, body);
+    let code = error.code.parse::<i64>().ok();
+    let is = |codes: &[i64]| code.is_some_and(|code| codes.contains(&code));
+    let says = |text: &str| error.title.to_lowercase().contains(text);
+    if status == StatusCode::UNAUTHORIZED || (body.get("error").is_some_and(Value::is_object) && is(CREDENTIAL_CODES)) {
+        Failure::Unauthorized
+    } else if status == StatusCode::TOO_MANY_REQUESTS || is(RATE_LIMIT_CODES) || says("rate limit") {
+        Failure::RateLimited { retry_after }
+    } else if is(TRANSIENT_CODES) || body.pointer("/error/is_transient") == Some(&Value::Bool(true)) {
+        Failure::Unavailable
+    } else if status == StatusCode::BAD_GATEWAY || status == StatusCode::GATEWAY_TIMEOUT {
+        // A gateway lost what stood behind it: that may have gone on.
+        Failure::Unknown
+    } else if status.is_server_error() {
+        Failure::Unavailable
+    } else {
+        Failure::Rejected(error)
+    }
+}
+
+/// The four body shapes of reference section 1.4, and anything else by its status.
+fn provider_error(status: StatusCode, body: &Value) -> ProviderError {
+    let text = |value: &Value| match value {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let at = |pointer: &str| body.pointer(pointer).and_then(text);
+    let code = at("/error/code").or_else(|| at("/errors/0/code")).or_else(|| at("/meta/http_code"));
+    let title = at("/error/message")
+        .or_else(|| at("/error/title"))
+        .or_else(|| at("/error"))
+        .or_else(|| at("/errors/0/title"))
+        .or_else(|| at("/meta/developer_message"))
+        .or_else(|| at("/message"));
+    ProviderError {
+        code: code.unwrap_or_else(|| status.as_u16().to_string()),
+        title: title.unwrap_or_else(|| format!("HTTP {}", status.as_u16())),
+        details: at("/error/error_data/details").or_else(|| at("/errors/0/details")),
+    }
+}
+
+fn key_check(platform: Platform, answer: &Value) -> KeyCheck {
+    let empty = Vec::new();
+    let entities = answer.pointer("/health_status/entities").and_then(Value::as_array).unwrap_or(&empty);
+    let kind = |entity: &Value| entity.get("entity_type").and_then(Value::as_str).unwrap_or_default().to_uppercase();
+    let id = |entity: &Value| entity.get("id").and_then(Value::as_str).map(str::to_owned);
+    let account_kind: fn(&str) -> bool = match platform {
+        Platform::Whatsapp => |kind| kind == "PHONE_NUMBER",
+        Platform::Instagram => |kind| kind.starts_with("INSTAGRAM"),
+        Platform::Facebook => |kind| kind.contains("PAGE"),
+    };
+    let account = entities.iter().find(|entity| account_kind(&kind(entity))).and_then(id).or_else(|| {
+        (platform == Platform::Whatsapp).then(|| id(answer)).flatten()
+    });
+    let mut status = HealthStatus::Available;
+    let mut reasons = Vec::new();
+    // Judged by what sending needs: the overall value can be BLOCKED for calling alone.
+    for entity in entities.iter().filter(|entity| matches!(kind(entity).as_str(), "PHONE_NUMBER" | "WABA" | "BUSINESS") || account_kind(&kind(entity))) {
+        let said = match entity.get("can_send_message").and_then(Value::as_str) {
+            Some("BLOCKED") => HealthStatus::Blocked,
+            Some("LIMITED") => HealthStatus::Limited,
+            _ => continue,
+        };
+        status = if status == HealthStatus::Blocked { status } else { said };
+        let infos = entity.get("additional_info").and_then(Value::as_array).into_iter().flatten();
+        reasons.extend(infos.filter_map(Value::as_str).map(str::to_owned));
+        for error in entity.get("errors").and_then(Value::as_array).into_iter().flatten() {
+            let part = |name: &str| error.get(name).and_then(Value::as_str);
+            let words: Vec<&str> = [part("error_description"), part("possible_solution")].into_iter().flatten().collect();
+            reasons.push(words.join(" "));
+        }
+    }
+    KeyCheck {
+        account,
+        waba_id: entities.iter().find(|entity| kind(entity) == "WABA").and_then(id),
+        display_phone_number: answer.get("display_phone_number").and_then(Value::as_str).map(str::to_owned),
+        status,
+        reasons,
+    }
+}
+
+/// Whether a key speaks for an account, as far as the provider tells.
+#[must_use]
+pub fn speaks_for(check: &KeyCheck, account: &AccountId) -> bool {
+    check.account.as_deref().is_none_or(|named| named == account.as_str())
+}
+
+impl From<Failure> for Error {
+    /// For calls that are not sends: what an admin sees when connecting or testing.
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unauthorized => Self::InvalidCredentials,
+            Failure::Rejected(error) => {
+                Self::ProviderRejected { message_id: None, code: error.code, title: error.title }
+            }
+            Failure::RateLimited { .. } | Failure::Unreachable | Failure::Unavailable | Failure::Unknown => {
+                Self::ProviderUnavailable { message_id: None, code: None, title: None }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_limit_is_one_also_as_400() {
+        let body = json!({"error": "You have exceeded the endpoint rate limit."});
+        assert_eq!(failure(StatusCode::BAD_REQUEST, &body, None), Failure::RateLimited { retry_after: None });
+        let body = json!({"error": {"message": "(#131056) pair rate limit hit", "code": 131_056}});
+        assert_eq!(failure(StatusCode::BAD_REQUEST, &body, None), Failure::RateLimited { retry_after: None });
+    }
+
+    #[test]
+    fn every_body_shape_tells_its_code_and_title() {
+        let bodies = [
+            (json!({"error": "Could not send message due to lack of payment"}), "400", "Could not send message due to lack of payment"),
+            (json!({"meta": {"http_code": 400, "developer_message": "bad", "success": false}}), "400", "bad"),
+            (json!({"error": {"message": "(#131047) Re-engagement message", "code": 131_047}}), "131047", "(#131047) Re-engagement message"),
+            (json!({"errors": [{"code": 1013, "title": "not valid", "details": "d"}]}), "1013", "not valid"),
+            (Value::Null, "400", "HTTP 400"),
+        ];
+        for (body, code, title) in bodies {
+            let Failure::Rejected(error) = failure(StatusCode::BAD_REQUEST, &body, None) else { panic!("{body}") };
+            assert_eq!((error.code.as_str(), error.title.as_str()), (code, title));
+        }
+    }
+
+    #[test]
+    fn a_broken_gateway_leaves_the_outcome_open_and_a_broken_server_does_not() {
+        assert_eq!(failure(StatusCode::BAD_GATEWAY, &Value::Null, None), Failure::Unknown);
+        assert_eq!(failure(StatusCode::GATEWAY_TIMEOUT, &Value::Null, None), Failure::Unknown);
+        assert_eq!(failure(StatusCode::INTERNAL_SERVER_ERROR, &Value::Null, None), Failure::Unavailable);
+    }
+
+    #[test]
+    fn a_key_is_judged_by_what_sending_needs() {
+        let answer = json!({"health_status": {"can_send_message": "BLOCKED", "entities": [
+            {"entity_type": "PHONE_NUMBER", "id": "700100200300402", "can_send_message": "AVAILABLE"},
+            {"entity_type": "WABA", "id": "900100200300401", "can_send_message": "LIMITED", "additional_info": ["name not approved"]},
+            {"entity_type": "APP", "id": "1", "can_send_message": "BLOCKED"}]}});
+
+        let check = key_check(Platform::Whatsapp, &answer);
+
+        assert_eq!(check.account.as_deref(), Some("700100200300402"));
+        assert_eq!(check.waba_id.as_deref(), Some("900100200300401"));
+        assert_eq!((check.status, check.reasons), (HealthStatus::Limited, vec!["name not approved".to_owned()]));
+    }
+}

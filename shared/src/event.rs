@@ -1,0 +1,197 @@
+//! What a delivery of the provider says, in our own words: one [`Event`] per message, status or other happening.
+
+use serde_json::Value;
+
+use crate::{content::Content, id::AccountId, message::Status, platform::Platform};
+
+/// One happening of a delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// The platform it happened on.
+    pub platform: Platform,
+    /// The account that it is about; `None` where the body names none (old flat bodies: the webhook's token does).
+    pub account: Option<AccountId>,
+    /// What happened.
+    pub kind: EventKind,
+    /// The part of the body that tells it, as it came: what quarantine keeps.
+    pub raw: Value,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EventKind {
+    /// A customer wrote, or something happened that the thread shows as a line of its own.
+    Message(IncomingMessage),
+    /// The business wrote from elsewhere (its phone, the page's inbox), or the platform echoes what we sent.
+    Echo(Echo),
+    /// A message that the business sent changed its status.
+    Status(StatusChange),
+    /// Everything that the business sent up to a point was delivered or read.
+    Watermark(Watermark),
+    /// Somebody reacted to a message, or took the reaction back.
+    Reaction(Reaction),
+    /// A message was edited by its author.
+    Edit(Edit),
+    /// A message was unsent by its author.
+    Unsend(Unsend),
+    /// Understood, and nothing for a conversation: account news, quality ratings, typing. `what` is a fixed name for the log.
+    Notice {
+        /// A short fixed name such as `message_template_status_update`.
+        what: String,
+    },
+    /// Not understood: goes to quarantine with the reason.
+    Unknown {
+        /// Why, in a few fixed words without anything of the content.
+        reason: &'static str,
+    },
+}
+
+/// The ids and names under which the provider shows a customer. At least one of `phone` and `user_id` is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Customer {
+    /// `WhatsApp`'s `wa_id`: digits, as the provider spells it.
+    pub phone: Option<String>,
+    /// Business-scoped (`WhatsApp`), page-scoped or Instagram-scoped user id.
+    pub user_id: Option<String>,
+    /// The profile's name, when not empty.
+    pub name: Option<String>,
+    /// The profile's username without `@`.
+    pub username: Option<String>,
+}
+
+/// A message as the platform tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IncomingMessage {
+    /// Who wrote it.
+    pub customer: Customer,
+    /// The provider's id: `wamid`, `mid`, or one derived from what never changes about it.
+    pub external_id: String,
+    /// When it was written, epoch milliseconds; `None` where the provider's time is missing or absurd
+    /// (zero, negative, more than a day ahead).
+    pub timestamp: Option<i64>,
+    /// What it holds.
+    pub content: Content,
+    /// The external id of the message that it replies to.
+    pub reply_to: Option<String>,
+    /// Who it is from, as the thread shows it: `false` for the platform's system lines.
+    pub from_customer: bool,
+    /// Opens the messaging window, and counts as unread.
+    pub opens_window: bool,
+    /// Other ids of the same customer that it tells of: a changed phone number or user id.
+    pub also_known_as: Option<Customer>,
+}
+
+/// A message of the business that was not sent through us, or comes back to us.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Echo {
+    /// The message; its `customer` is the one who received it.
+    pub message: IncomingMessage,
+    /// Our own callback data, where the platform returns it: then the message is ours.
+    pub callback_data: Option<String>,
+}
+
+/// A step in the life of a message that the business sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusChange {
+    /// The provider's id of the message.
+    pub external_id: String,
+    /// Our own `biz_opaque_callback_data`, where it came back.
+    pub callback_data: Option<String>,
+    /// The new status.
+    pub status: Status,
+    /// When, epoch milliseconds; `None` where missing or absurd.
+    pub timestamp: Option<i64>,
+    /// Why it failed.
+    pub error: Option<ProviderError>,
+}
+
+/// What the provider says about a failure: fit for the operator's eyes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ProviderError {
+    /// The provider's code, as text.
+    pub code: String,
+    /// Its title.
+    pub title: String,
+    /// Its details, where they say more than the title.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub details: Option<String>,
+}
+
+/// How far the customer has received or read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watermark {
+    /// The customer.
+    pub customer: Customer,
+    /// `Delivered` or `Read`.
+    pub status: Status,
+    /// Up to where.
+    pub up_to: UpTo,
+}
+
+/// The end of a watermark.
+#[derive(Clone, Debug, PartialEq)]
+pub enum UpTo {
+    /// Everything sent until then, epoch milliseconds.
+    Time(i64),
+    /// That message (external id) and all earlier ones.
+    Message(String),
+}
+
+/// Who did something to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Party {
+    /// The customer.
+    Customer,
+    /// The business.
+    Business,
+}
+
+/// A reaction; one per party and message, a new one replaces the old.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reaction {
+    /// The customer of the conversation.
+    pub customer: Customer,
+    /// Who reacted.
+    pub by: Party,
+    /// The provider's id of the reaction itself, or one derived from what never changes about it.
+    pub external_id: String,
+    /// External id of the message reacted to.
+    pub target: String,
+    /// The emoji; `None` takes the reaction back.
+    pub emoji: Option<String>,
+    /// When, epoch milliseconds; `None` where missing or absurd.
+    pub timestamp: Option<i64>,
+}
+
+/// A new text (or content) for a message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edit {
+    /// The customer of the conversation.
+    pub customer: Customer,
+    /// Who edited.
+    pub by: Party,
+    /// The provider's id of the edit itself, or one derived from target and edit number.
+    pub external_id: String,
+    /// External id of the edited message.
+    pub target: String,
+    /// What it holds now.
+    pub content: Content,
+    /// When, epoch milliseconds; `None` where missing or absurd.
+    pub timestamp: Option<i64>,
+}
+
+/// A message was taken back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unsend {
+    /// The customer of the conversation.
+    pub customer: Customer,
+    /// Who took it back.
+    pub by: Party,
+    /// The provider's id of the unsend itself, or one derived from the target.
+    pub external_id: String,
+    /// External id of the message.
+    pub target: String,
+    /// When, epoch milliseconds; `None` where missing or absurd.
+    pub timestamp: Option<i64>,
+}

@@ -1,0 +1,204 @@
+//! The edge of every API function: reads requests, writes envelopes, turns results into responses.
+
+use std::{borrow::Cow, future::Future};
+
+use lambda_http::{
+    Body, Request, RequestExt, Response, service_fn,
+    http::{StatusCode, header},
+    tracing::init_default_subscriber,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use tracing::{error, info};
+
+use crate::{
+    clock,
+    error::{Error, Result},
+    id::ConversationId,
+    platform::{Channel, Platform},
+};
+
+/// The longest body that an endpoint takes, where it says nothing else.
+pub const BODY_MAX_BYTES: usize = 64 * 1024;
+
+/// Serves requests until the environment ends. A handler's error becomes a response here, never a failed invocation.
+///
+/// # Errors
+/// When the runtime cannot be reached.
+pub async fn serve<H, F>(handler: H) -> Result<(), lambda_http::Error>
+where
+    H: Fn(Request) -> F,
+    F: Future<Output = Result<Response<Body>>> + Send,
+{
+    let handler = &handler;
+    lambda_http::run(service_fn(|request: Request| {
+        let response = handler(request);
+        async move { Ok::<_, lambda_http::Error>(respond(response.await)) }
+    }))
+    .await
+}
+
+/// Logs as the environment says: JSON on Lambda.
+pub fn init_logging() {
+    init_default_subscriber();
+}
+
+/// A response for a result; an error is logged here, once, with its causes, where it is ours.
+#[must_use]
+pub fn respond(result: Result<Response<Body>>) -> Response<Body> {
+    let error = match result {
+        Ok(response) => return response,
+        Err(error) => error,
+    };
+    let (status, code) = error.status_and_code();
+    if status.is_server_error() {
+        error!(error.code = code, "{code}: {}", causes(&error));
+    } else {
+        info!(error.code = code, "refused with {code}");
+    }
+    let message = error.to_string();
+    let body = json!({
+        "success": false,
+        "message": message,
+        "error": { "code": code, "message": message, "details": error.details() },
+        "timestamp": clock::rfc3339(clock::now_ms()),
+    });
+    response(status, &body)
+}
+
+/// An error and everything that caused it, in one line.
+#[must_use]
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line = format!("{line}: {cause}");
+        source = cause.source();
+    }
+    line
+}
+
+/// A success.
+pub fn ok(status: StatusCode, data: &impl Serialize) -> Result<Response<Body>> {
+    success(status, data, None)
+}
+
+/// A success with a sentence for people.
+pub fn ok_with_message(status: StatusCode, data: &impl Serialize, message: &str) -> Result<Response<Body>> {
+    success(status, data, Some(message))
+}
+
+fn success(status: StatusCode, data: &impl Serialize, message: Option<&str>) -> Result<Response<Body>> {
+    let mut body = json!({
+        "success": true,
+        "data": serde_json::to_value(data).map_err(Error::internal)?,
+        "timestamp": clock::rfc3339(clock::now_ms()),
+    });
+    if let Some(message) = message {
+        body["message"] = json!(message);
+    }
+    Ok(response(status, &body))
+}
+
+/// A success that is a page of a list.
+pub fn ok_list(items: &impl Serialize, limit: usize, next_cursor: Option<&str>) -> Result<Response<Body>> {
+    let pagination = json!({ "limit": limit, "hasNext": next_cursor.is_some(), "nextCursor": next_cursor });
+    let items = serde_json::to_value(items).map_err(Error::internal)?;
+    ok(StatusCode::OK, &json!({ "items": items, "pagination": pagination }))
+}
+
+fn response(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::Text(body.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The body of a request as that type.
+///
+/// # Errors
+/// [`Error::UnsupportedMediaType`], [`Error::BodyTooLarge`], or [`Error::InvalidBody`] with what is wrong.
+pub fn body<T: DeserializeOwned>(request: &Request, limit_bytes: usize) -> Result<T> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Error::UnsupportedMediaType);
+    }
+    let bytes: &[u8] = request.body().as_ref();
+    if bytes.len() > limit_bytes {
+        return Err(Error::BodyTooLarge { limit_bytes });
+    }
+    serde_json::from_slice(bytes).map_err(|error| Error::InvalidBody { message: describe(&error), field: None })
+}
+
+/// What is wrong with a body, without repeating what it holds.
+fn describe(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    match error.classify() {
+        serde_json::error::Category::Data => {
+            let text = error.to_string();
+            // Only these two name a field and not a value.
+            let named = text.starts_with("missing field") || text.starts_with("unknown field");
+            let text = if named { text } else { format!("a value of the wrong type at line {line} column {column}") };
+            format!("the body does not fit: {text}")
+        }
+        _ => format!("the body is not JSON: see line {line} column {column}"),
+    }
+}
+
+/// A parameter of the path as that type; `otherwise` where it cannot be read: an id that cannot exist is not found.
+fn path_parameter<T: std::str::FromStr>(request: &Request, name: &str, otherwise: Error) -> Result<T> {
+    let parameters = request.path_parameters();
+    let text = parameters.first(name).map(Cow::Borrowed).unwrap_or_default();
+    text.parse().map_err(|_| otherwise)
+}
+
+/// A parameter of the query; an empty one is absent.
+#[must_use]
+pub fn query_parameter(request: &Request, name: &str) -> Option<String> {
+    request.query_string_parameters().first(name).filter(|value| !value.is_empty()).map(str::to_owned)
+}
+
+/// The most items of a page.
+const PAGE_MAX: usize = 100;
+/// The items of a page, where the caller does not say.
+const PAGE_DEFAULT: usize = 20;
+
+/// `limit` of the query: 1 to 100, 20 where it is absent.
+///
+/// # Errors
+/// [`Error::InvalidParameter`] for anything else.
+pub fn page_limit(request: &Request) -> Result<usize> {
+    let Some(text) = query_parameter(request, "limit") else { return Ok(PAGE_DEFAULT) };
+    let limit = text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
+    limit.ok_or_else(|| Error::invalid_parameter(format!("`limit` is a number from 1 to {PAGE_MAX}"), "limit"))
+}
+
+/// The platform that the path names.
+///
+/// # Errors
+/// [`Error::InvalidParameter`] when there is no such platform.
+pub fn platform(request: &Request) -> Result<Platform> {
+    let unknown = Error::invalid_parameter(crate::platform::UnknownPlatform.to_string(), "platform");
+    path_parameter(request, "platform", unknown)
+}
+
+/// The conversation that the path names.
+///
+/// # Errors
+/// [`Error::ConversationNotFound`] for what cannot be an id of one.
+pub fn conversation_id(request: &Request) -> Result<ConversationId> {
+    path_parameter(request, "conversationId", Error::ConversationNotFound)
+}
+
+/// The channel that the path names, of those whose messages are recorded.
+///
+/// # Errors
+/// [`Error::InvalidParameter`] for any other.
+pub fn recorded_channel(request: &Request) -> Result<Channel> {
+    let unknown = || Error::invalid_parameter("messages are recorded on the channels website and phone", "channel");
+    let channel: Channel = path_parameter(request, "channel", unknown())?;
+    if channel.platform().is_some() { Err(unknown()) } else { Ok(channel) }
+}

@@ -1,0 +1,73 @@
+//! Which conversation a customer's ids lead to.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    event::Customer,
+    id::{AccountId, ConversationId, OrganizationId},
+    phone::canonical_phone,
+    platform::Channel,
+};
+
+/// The conversation of each id of a customer: the first one's partition holds what comes with these ids, the others lead to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Of the phone number where there is one, else of the user id.
+    pub conversation: ConversationId,
+    /// Of the user id, where both came together.
+    pub also: BTreeSet<ConversationId>,
+}
+
+impl Identity {
+    /// The identity of a customer on an account; `None` without any id.
+    #[must_use]
+    pub fn of(
+        organization: &OrganizationId,
+        channel: Channel,
+        account: &AccountId,
+        customer: &Customer,
+    ) -> Option<Self> {
+        let id = |kind: &str, value: &str| {
+            ConversationId::of(organization, channel, account, &format!("{kind}:{value}"))
+        };
+        let phone = customer.phone.as_deref().map(|phone| id("phone", &canonical_phone(phone)));
+        let user = customer.user_id.as_deref().map(|user| id("user", user));
+        match (phone, user) {
+            (Some(phone), user) => Some(Self { conversation: phone, also: user.into_iter().collect() }),
+            (None, Some(user)) => Some(Self { conversation: user, also: BTreeSet::new() }),
+            (None, None) => None,
+        }
+    }
+
+    /// All of its conversations.
+    #[must_use]
+    pub fn into_ids(self) -> BTreeSet<ConversationId> {
+        let mut ids = self.also;
+        ids.insert(self.conversation);
+        ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(phone: Option<&str>, user_id: Option<&str>) -> Option<Identity> {
+        let customer =
+            Customer { phone: phone.map(Into::into), user_id: user_id.map(Into::into), ..Customer::default() };
+        Identity::of(&"acme".parse().unwrap(), Channel::Whatsapp, &"7001".parse().unwrap(), &customer)
+    }
+
+    #[test]
+    fn both_spellings_of_a_brazilian_number_are_one_customer() {
+        assert_eq!(identity(Some("5511987654321"), None), identity(Some("551187654321"), None));
+    }
+
+    #[test]
+    fn a_user_id_seen_with_a_phone_number_leads_to_the_same_conversation() {
+        let both = identity(Some("491713920012"), Some("DE.8")).unwrap();
+        assert_eq!(both.conversation, identity(Some("491713920012"), None).unwrap().conversation);
+        assert_eq!(both.also, identity(None, Some("DE.8")).unwrap().into_ids());
+        assert_eq!(identity(None, None), None);
+    }
+}

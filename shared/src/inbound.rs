@@ -1,0 +1,495 @@
+//! What the events of an account do: each to its place in the organization's table, side by side, harmless to repeat.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, stream};
+use serde_json::{Map, json};
+use tracing::{info, warn};
+
+use crate::{
+    content::{Content, ContentType},
+    error::{Error, Result},
+    event::{Customer, Echo, Edit, Event, EventKind, IncomingMessage, Party, Reaction, StatusChange, Unsend, UpTo, Watermark},
+    id::{AccountId, ConversationId, MessageId, OrganizationId},
+    identity::Identity,
+    message::{Direction, Sender, Status},
+    platform::{Channel, Platform},
+    store::{Arrival, Change, Message, Quarantined, ReactionEntry, Settled, Store, Stored, Thread, Update},
+};
+
+/// How many things are under way at the table at once.
+const CONCURRENCY: usize = 32;
+/// How far back an echo looks for the message that it is the echo of.
+const ECHO_LOOK_BACK: usize = 20;
+
+/// How many events came to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Stored for the first time.
+    pub stored: usize,
+    /// Known before.
+    pub duplicates: usize,
+    /// Kept in quarantine.
+    pub quarantined: usize,
+    /// Understood, and nothing to keep.
+    pub ignored: usize,
+    /// Not stored: the provider has to deliver again.
+    pub failed: usize,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.stored += other.stored;
+        self.duplicates += other.duplicates;
+        self.quarantined += other.quarantined;
+        self.ignored += other.ignored;
+        self.failed += other.failed;
+    }
+}
+
+/// Whose events they are, and when they came.
+#[derive(Clone, Copy, Debug)]
+pub struct Inbound<'a> {
+    /// The table.
+    pub store: &'a Store,
+    /// The organization that owns the account.
+    pub organization: &'a OrganizationId,
+    /// The platform.
+    pub platform: Platform,
+    /// The account.
+    pub account: &'a AccountId,
+    /// When the delivery came, epoch microseconds.
+    pub now_us: i64,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Store")
+    }
+}
+
+/// A message on its way into its thread, with the new ids of the customer that it may tell of.
+struct Placed {
+    thread: Thread,
+    arrival: Arrival,
+    also_known_as: Option<Customer>,
+    external_id: Option<String>,
+}
+
+impl Inbound<'_> {
+    /// Stores the events. Messages first, then what happens to messages, so that a delivery may hold both.
+    pub async fn apply(&self, events: Vec<Event>) -> Counts {
+        let mut messages = Vec::new();
+        let mut others = Vec::new();
+        for (place, event) in events.into_iter().enumerate() {
+            // A microsecond apart: within one second, WhatsApp's resolution, a thread is ordered by arrival.
+            let received_at = self.now_us + i64::try_from(place).unwrap_or(0);
+            match event.kind {
+                EventKind::Message(_) | EventKind::Echo(_) => messages.push((event, received_at)),
+                _ => others.push((event, received_at)),
+            }
+        }
+        let mut counts = self.apply_messages(messages).await;
+        let mut outcomes =
+            stream::iter(others).map(|(event, received_at)| self.apply_other(event, received_at)).buffer_unordered(CONCURRENCY);
+        while let Some(outcome) = outcomes.next().await {
+            counts += counted(outcome);
+        }
+        counts
+    }
+
+    fn channel(&self) -> Channel {
+        self.platform.into()
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.now_us / 1000
+    }
+
+    fn identity(&self, customer: &Customer) -> Result<Identity> {
+        Identity::of(self.organization, self.channel(), self.account, customer)
+            .ok_or_else(|| Error::internal("an event without any id of a customer"))
+    }
+
+    async fn apply_messages(&self, events: Vec<(Event, i64)>) -> Counts {
+        let mut counts = Counts::default();
+        let mut placed = Vec::new();
+        let mut outcomes = stream::iter(events).map(|(event, received_at)| self.place(event, received_at)).buffered(CONCURRENCY);
+        while let Some(outcome) = outcomes.next().await {
+            match outcome {
+                Ok(Ok(message)) => placed.push(message),
+                Ok(Err(done)) => counts += done,
+                Err(error) => counts += counted(Err(error)),
+            }
+        }
+        let mut threads: BTreeMap<ConversationId, Vec<Placed>> = BTreeMap::new();
+        for message in placed {
+            threads.entry(message.thread.identity.conversation.clone()).or_default().push(message);
+        }
+        let mut outcomes =
+            stream::iter(threads.into_values()).map(|messages| self.receive(messages)).buffer_unordered(CONCURRENCY);
+        while let Some(outcome) = outcomes.next().await {
+            counts += outcome;
+        }
+        counts
+    }
+
+    async fn receive(&self, messages: Vec<Placed>) -> Counts {
+        let count = messages.len();
+        match self.receive_thread(messages).await {
+            Ok(counts) => counts,
+            Err(error) => Counts { failed: count, ..counted(Err(error)) },
+        }
+    }
+
+    async fn receive_thread(&self, messages: Vec<Placed>) -> Result<Counts> {
+        let Some(first) = messages.first() else { return Ok(Counts::default()) };
+        // What the delivery tells of the customer, all of it: names may come with one message and not with the other.
+        let mut thread = first.thread.clone();
+        for message in &messages[1..] {
+            thread.identity.also.extend(message.thread.identity.also.iter().cloned());
+            let customer = message.thread.customer.clone();
+            thread.customer = Customer {
+                phone: customer.phone.or(thread.customer.phone),
+                user_id: customer.user_id.or(thread.customer.user_id),
+                name: customer.name.or(thread.customer.name),
+                username: customer.username.or(thread.customer.username),
+            };
+        }
+        let arrivals: Vec<Arrival> = messages.iter().map(|message| message.arrival.clone()).collect();
+        let received = self.store.receive(self.organization, &thread, &arrivals, self.now_ms()).await?;
+        for message in &messages {
+            if let Some(new_ids) = &message.also_known_as {
+                let ids = self.identity(new_ids)?.into_ids();
+                let conversation = &thread.identity.conversation;
+                self.store.link_ids(self.organization, conversation, ids, new_ids, self.now_ms()).await?;
+            }
+            if let Some(external_id) = &message.external_id {
+                let stored = &message.arrival.message;
+                self.store.apply_parked(self.organization, &stored.conversation_id, &stored.id, external_id).await?;
+            }
+        }
+        let new = received.iter().filter(|received| received.stored == Stored::New).count();
+        Ok(Counts { stored: new, duplicates: received.len() - new, ..Counts::default() })
+    }
+
+    /// Where a message or an echo goes; `Err` counts what was done already.
+    async fn place(&self, event: Event, received_at: i64) -> Result<Result<Placed, Counts>> {
+        match event.kind {
+            EventKind::Message(message) => {
+                if !Message::fits(&message.content) {
+                    self.quarantine(&event.raw, "too large for a message").await?;
+                }
+                let direction = Direction::Inbound;
+                let sender = if message.from_customer { Sender::Customer } else { Sender::System };
+                let (thread, stored) = self.message(&message, direction, sender, received_at).await?;
+                let arrival = Arrival {
+                    message: stored,
+                    preview: message.content.preview(),
+                    opens_window: message.opens_window && message.from_customer,
+                };
+                Ok(Ok(Placed { thread, arrival, also_known_as: message.also_known_as, external_id: None }))
+            }
+            EventKind::Echo(echo) => self.echo(echo, received_at).await,
+            _ => Ok(Err(Counts::default())),
+        }
+    }
+
+    async fn message(
+        &self,
+        incoming: &IncomingMessage,
+        direction: Direction,
+        sender: Sender,
+        received_at: i64,
+    ) -> Result<(Thread, Message)> {
+        let identity = self.identity(&incoming.customer)?;
+        let timestamp = self.timestamp(&identity.conversation, incoming.timestamp, &incoming.external_id).await?;
+        let id = MessageId::of(timestamp, &incoming.external_id);
+        let message = Message {
+            external_id: Some(incoming.external_id.clone()),
+            reply_to_external: incoming.reply_to.clone(),
+            ..Message::new(id, identity.conversation.clone(), direction, sender, &incoming.content, received_at)
+        };
+        let account = self.account.clone();
+        Ok((Thread { identity, channel: self.channel(), account, customer: incoming.customer.clone() }, message))
+    }
+
+    /// A usable time: the provider's, or where that is none, when the event came for the first time.
+    async fn timestamp(&self, conversation: &ConversationId, told: Option<i64>, external_id: &str) -> Result<i64> {
+        match told {
+            Some(timestamp) => Ok(timestamp),
+            None => self.store.first_seen(self.organization, conversation, external_id, self.now_ms()).await,
+        }
+    }
+
+    /// A message of the business: ours coming back, or one that was written elsewhere.
+    async fn echo(&self, echo: Echo, received_at: i64) -> Result<Result<Placed, Counts>> {
+        let message = echo.message;
+        let update = Update {
+            status: Status::Sent,
+            at: message.timestamp.unwrap_or(self.now_ms()),
+            external_id: Some(message.external_id.clone()),
+            error: None,
+        };
+        if let Some((conversation, id)) = echo.callback_data.as_deref().and_then(parse_callback_data) {
+            let change = self.store.raise_status(self.organization, &conversation, &id, &update).await?;
+            if change != Change::NoMessage {
+                self.store.apply_parked(self.organization, &conversation, &id, &message.external_id).await?;
+                return Ok(Err(counts_of(change)));
+            }
+        }
+        if self.platform != Platform::Whatsapp
+            && let Some(own) = self.own_message(&message).await?
+        {
+            let change = self.store.raise_status(self.organization, &own.conversation_id, &own.id, &update).await?;
+            self.store.apply_parked(self.organization, &own.conversation_id, &own.id, &message.external_id).await?;
+            return Ok(Err(counts_of(change)));
+        }
+        let (thread, stored) = self.message(&message, Direction::Outbound, Sender::Operator, received_at).await?;
+        let sent_at = stored.id.epoch_ms();
+        let arrival = Arrival {
+            message: stored.with_status(Status::Sent, sent_at),
+            preview: message.content.preview(),
+            opens_window: false,
+        };
+        Ok(Ok(Placed { thread, arrival, also_known_as: None, external_id: Some(message.external_id) }))
+    }
+
+    /// The message of ours that an echo without our callback data is the echo of: known by the provider's id, or still waiting for
+    /// the provider's answer with the same text.
+    async fn own_message(&self, echo: &IncomingMessage) -> Result<Option<Message>> {
+        let identity = self.identity(&echo.customer)?;
+        let Some(conversation) = self.store.conversation(self.organization, &identity.conversation).await? else {
+            return Ok(None);
+        };
+        let partitions = conversation.partitions();
+        let (recent, _) = self.store.messages(self.organization, &partitions, None, ECHO_LOOK_BACK).await?;
+        let known = recent.iter().find(|message| {
+            message.operator_id.is_some() && message.external_id.as_deref() == Some(echo.external_id.as_str())
+        });
+        let waiting = || {
+            recent.iter().rev().find(|message| {
+                matches!(message.status, Some(Status::Sending | Status::Unknown))
+                    && message.external_id.is_none()
+                    && message.text == echo.content.text
+            })
+        };
+        Ok(known.or_else(waiting).cloned())
+    }
+
+    async fn apply_other(&self, event: Event, received_at: i64) -> Result<Counts> {
+        match event.kind {
+            EventKind::Status(change) => self.status(change).await,
+            EventKind::Watermark(watermark) => self.watermark(watermark).await,
+            EventKind::Reaction(reaction) => self.reaction(reaction, received_at).await,
+            EventKind::Edit(edit) => self.edit(edit, received_at).await,
+            EventKind::Unsend(unsend) => self.unsend(unsend, received_at).await,
+            EventKind::Notice { what } => {
+                info!(what, platform = %self.platform, "noticed {what}");
+                Ok(Counts { ignored: 1, ..Counts::default() })
+            }
+            EventKind::Unknown { reason } => self.quarantine(&event.raw, reason).await,
+            EventKind::Message(_) | EventKind::Echo(_) => Ok(Counts::default()),
+        }
+    }
+
+    async fn quarantine(&self, raw: &serde_json::Value, reason: &str) -> Result<Counts> {
+        let raw = raw.to_string();
+        quarantine(self.store, Some(self.platform), Some(self.account), raw.as_bytes(), reason, self.now_ms()).await
+    }
+
+    async fn status(&self, change: StatusChange) -> Result<Counts> {
+        if change.status == Status::Failed {
+            let code = change.error.as_ref().map_or("none", |error| error.code.as_str());
+            warn!(metric = "send_failed", count = 1, platform = %self.platform, provider.code = code, "the provider could not deliver a message");
+        }
+        if let Some((conversation, id)) = change.callback_data.as_deref().and_then(parse_callback_data) {
+            let update = Update {
+                status: change.status,
+                at: change.timestamp.unwrap_or(self.now_ms()),
+                external_id: Some(change.external_id.clone()),
+                error: change.error.clone(),
+            };
+            let raised = self.store.raise_status(self.organization, &conversation, &id, &update).await?;
+            if raised != Change::NoMessage {
+                return Ok(counts_of(raised));
+            }
+        }
+        match self.store.raise_status_by_external_id(self.organization, &change, self.now_ms()).await? {
+            Settled::Applied(change) => Ok(counts_of(change)),
+            Settled::Parked => Ok(Counts { stored: 1, ..Counts::default() }),
+        }
+    }
+
+    async fn watermark(&self, watermark: Watermark) -> Result<Counts> {
+        let identity = self.identity(&watermark.customer)?;
+        let up_to = match watermark.up_to {
+            UpTo::Time(up_to) => up_to,
+            UpTo::Message(external_id) => {
+                match self.store.message_by_external_id(self.organization, &external_id).await? {
+                    Some((_, id)) => id.epoch_ms(),
+                    None => {
+                        let change = StatusChange {
+                            external_id,
+                            callback_data: None,
+                            status: watermark.status,
+                            timestamp: None,
+                            error: None,
+                        };
+                        return self.status(change).await;
+                    }
+                }
+            }
+        };
+        self.store.raise_watermark(self.organization, &identity.conversation, watermark.status, up_to).await?;
+        Ok(Counts { stored: 1, ..Counts::default() })
+    }
+
+    async fn reaction(&self, reaction: Reaction, received_at: i64) -> Result<Counts> {
+        let identity = self.identity(&reaction.customer)?;
+        let at = self.timestamp(&identity.conversation, reaction.timestamp, &reaction.external_id).await?;
+        if let Some((conversation, id)) = self.store.message_by_external_id(self.organization, &reaction.target).await? {
+            let entry = ReactionEntry { emoji: reaction.emoji, at, ids: vec![reaction.external_id] };
+            self.store.react(self.organization, &conversation, &id, reaction.by, entry).await?;
+            return Ok(Counts { stored: 1, ..Counts::default() });
+        }
+        let text = match &reaction.emoji {
+            Some(emoji) => format!("Reacted {emoji} to a message that is not here"),
+            None => "Took back a reaction to a message that is not here".into(),
+        };
+        let line = Line { kind: "reaction", text, by: reaction.by, target: reaction.target, external_id: reaction.external_id, at };
+        self.keep_as_line(reaction.customer, line, received_at).await
+    }
+
+    async fn edit(&self, edit: Edit, received_at: i64) -> Result<Counts> {
+        let identity = self.identity(&edit.customer)?;
+        let at = self.timestamp(&identity.conversation, edit.timestamp, &edit.external_id).await?;
+        if let Some((conversation, id)) = self.store.message_by_external_id(self.organization, &edit.target).await? {
+            let stored = self.store.edit(self.organization, &conversation, &id, &edit.content, at).await?;
+            self.store.change_preview(self.organization, &conversation, &id, &edit.content.preview()).await?;
+            return Ok(counts_of_stored(stored));
+        }
+        let text = format!("Edited a message that is not here: {}", edit.content.text.as_deref().unwrap_or_default());
+        let line = Line { kind: "edit", text, by: edit.by, target: edit.target, external_id: edit.external_id, at };
+        self.keep_as_line(edit.customer, line, received_at).await
+    }
+
+    async fn unsend(&self, unsend: Unsend, received_at: i64) -> Result<Counts> {
+        let identity = self.identity(&unsend.customer)?;
+        let at = self.timestamp(&identity.conversation, unsend.timestamp, &unsend.external_id).await?;
+        if let Some((conversation, id)) = self.store.message_by_external_id(self.organization, &unsend.target).await? {
+            let stored = self.store.unsend(self.organization, &conversation, &id, at).await?;
+            self.store.change_preview(self.organization, &conversation, &id, "Message unsent").await?;
+            return Ok(counts_of_stored(stored));
+        }
+        let text = "Unsent a message that is not here".to_owned();
+        let line = Line { kind: "unsend", text, by: unsend.by, target: unsend.target, external_id: unsend.external_id, at };
+        self.keep_as_line(unsend.customer, line, received_at).await
+    }
+
+    /// What happened to a message that is not known is kept as a line of the thread.
+    async fn keep_as_line(&self, customer: Customer, line: Line, received_at: i64) -> Result<Counts> {
+        let mut parts = Map::new();
+        parts.insert("kind".into(), json!(line.kind));
+        parts.insert("targetExternalId".into(), json!(line.target));
+        let content = Content { content_type: ContentType::System, text: Some(line.text), parts };
+        let incoming = IncomingMessage {
+            customer,
+            // Its own name, so that an unsend does not meet the message that it is about.
+            external_id: format!("{}:{}", line.kind, line.external_id),
+            timestamp: Some(line.at),
+            content,
+            reply_to: None,
+            from_customer: false,
+            opens_window: false,
+            also_known_as: None,
+        };
+        let direction = match line.by {
+            Party::Customer => Direction::Inbound,
+            Party::Business => Direction::Outbound,
+        };
+        let (thread, message) = self.message(&incoming, direction, Sender::System, received_at).await?;
+        let arrival = Arrival { message, preview: incoming.content.preview(), opens_window: false };
+        let received = self.store.receive(self.organization, &thread, &[arrival], self.now_ms()).await?;
+        Ok(received.first().map_or_else(Counts::default, |received| counts_of_stored(received.stored)))
+    }
+}
+
+/// Something that happened to a message that is not known.
+struct Line {
+    kind: &'static str,
+    text: String,
+    by: Party,
+    target: String,
+    external_id: String,
+    at: i64,
+}
+
+/// Keeps what cannot be understood or routed, and raises the metric.
+///
+/// # Errors
+/// When the table does not answer.
+pub async fn quarantine(
+    store: &Store,
+    platform: Option<Platform>,
+    account: Option<&AccountId>,
+    raw: &[u8],
+    reason: &str,
+    now_ms: i64,
+) -> Result<Counts> {
+    let quarantined =
+        Quarantined { reason, platform: platform.map(Platform::as_str), account: account.map(AccountId::as_str), raw };
+    let stored = store.quarantine(&quarantined, now_ms).await?;
+    warn!(metric = "quarantined", count = 1, reason, platform = quarantined.platform, "kept in quarantine: {reason}");
+    Ok(match stored {
+        Stored::New => Counts { quarantined: 1, ..Counts::default() },
+        Stored::Duplicate => Counts { duplicates: 1, ..Counts::default() },
+    })
+}
+
+/// Our own name of a message, as it travels with a send and comes back with its statuses.
+#[must_use]
+pub fn callback_data(conversation: &ConversationId, id: &MessageId) -> String {
+    format!("{conversation}.{id}")
+}
+
+fn parse_callback_data(text: &str) -> Option<(ConversationId, MessageId)> {
+    let (conversation, id) = text.split_once('.')?;
+    Some((conversation.parse().ok()?, id.parse().ok()?))
+}
+
+fn counted(outcome: Result<Counts>) -> Counts {
+    outcome.unwrap_or_else(|error| {
+        tracing::error!("an event was not stored: {}", crate::http::causes(&error));
+        Counts { failed: 1, ..Counts::default() }
+    })
+}
+
+fn counts_of(change: Change) -> Counts {
+    match change {
+        Change::Raised => Counts { stored: 1, ..Counts::default() },
+        Change::Unchanged | Change::NoMessage => Counts { duplicates: 1, ..Counts::default() },
+    }
+}
+
+fn counts_of_stored(stored: Stored) -> Counts {
+    match stored {
+        Stored::New => Counts { stored: 1, ..Counts::default() },
+        Stored::Duplicate => Counts { duplicates: 1, ..Counts::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callback_data_is_read_back() {
+        let conversation: ConversationId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        let id = MessageId::of(1_767_877_200_000, "x");
+        let text = callback_data(&conversation, &id);
+        assert!(text.len() <= 256, "the platform keeps no more");
+        assert_eq!(parse_callback_data(&text), Some((conversation, id)));
+        assert_eq!(parse_callback_data("msg_01JH"), None);
+    }
+}

@@ -1,0 +1,188 @@
+//! The table: its client, and the few calls that everything else is made of.
+
+mod conversation;
+mod expression;
+mod inbox;
+mod integration;
+pub mod keys;
+mod message;
+mod outbound;
+mod quarantine;
+mod status;
+mod thread;
+
+use std::{collections::HashMap, sync::Mutex};
+
+use aws_sdk_dynamodb::{
+    Client,
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::update_item::UpdateItemError,
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use serde::de::DeserializeOwned;
+use tracing::debug;
+
+pub use conversation::{Activity, Changes, Conversation, ConversationStatus, LastMessage, Recorded};
+pub use inbox::{InboxFilter, InboxPage};
+pub use integration::{
+    Connection, ConnectionStatus, Credentials, Health, HealthStatus, Integration, KEY_REFUSED, KEY_UNREADABLE, Owner,
+    OwnerStatus,
+};
+pub use message::{Message, MessageType, ReactionEntry, Received};
+pub use outbound::{Answer, Begun, Note, Outcome, Reply};
+pub use quarantine::Quarantined;
+pub use status::{Change, Settled, Update};
+pub use thread::{Arrival, Thread};
+
+use self::{expression::Expression, keys::Key};
+use crate::{
+    aws, config,
+    error::{Cause, Error, Result},
+    id::ConversationId,
+};
+
+/// An item as the SDK has it.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The table.
+pub struct Store {
+    client: Client,
+    table: String,
+    /// Aliases that were followed: they never change, so a process follows each once.
+    aliases: Mutex<HashMap<ConversationId, ConversationId>>,
+}
+
+/// Whether a write was the first of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It was.
+    New,
+    /// It had been written before; nothing changed.
+    Duplicate,
+}
+
+/// What came of a conditional write.
+enum Written {
+    /// Done; the item as it is now.
+    Done(Item),
+    /// The condition did not hold; the item as it is, when there is one.
+    Refused(Option<Item>),
+}
+
+impl Store {
+    /// A store on any client: the embedded engine's in tests.
+    #[must_use]
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into(), aliases: Mutex::default() }
+    }
+
+    /// The table that the environment names, with its connection opened already: that then costs the start, not the
+    /// first request.
+    ///
+    /// # Errors
+    /// When the environment is incomplete.
+    pub async fn from_env() -> Result<Self, Cause> {
+        let store = Self::new(aws::dynamodb(&config::Aws::from_env()?)?, config::table_name()?);
+        let nothing = Key { pk: "WARM".into(), sk: "WARM".into() };
+        let request = store.client.get_item().table_name(&store.table).set_key(Some(nothing.attributes()));
+        if let Err(error) = request.send().await {
+            debug!("the connection to the table is not open yet: {}", fault("GetItem", error));
+        }
+        Ok(store)
+    }
+
+    /// One item, as it is after every write that was answered before.
+    async fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>> {
+        self.get_item(key).await?.map(read).transpose()
+    }
+
+    async fn get_item(&self, key: &Key) -> Result<Option<Item>> {
+        let request = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let output = request.set_key(Some(key.attributes())).send().await.map_err(|error| fault("GetItem", error))?;
+        Ok(output.item)
+    }
+
+    async fn update(&self, key: &Key, expression: Expression) -> Result<Written> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key.attributes()))
+            .set_update_expression(expression.update())
+            .set_condition_expression(expression.conditions())
+            .set_expression_attribute_names(expression.names())
+            .set_expression_attribute_values(expression.values())
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(output) => Ok(Written::Done(output.attributes.unwrap_or_default())),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failure)) => {
+                    Ok(Written::Refused(failure.item.clone()))
+                }
+                _ => Err(fault("UpdateItem", error)),
+            },
+        }
+    }
+
+    /// Writes an item that is not there yet; the one that is there, when it is.
+    async fn put_if_absent(&self, key: &Key, item: Item) -> Result<Option<Item>> {
+        let expression = Expression::default().if_item_absent();
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(with_key(item, key)))
+            .set_condition_expression(expression.conditions())
+            .set_expression_attribute_names(expression.names())
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match request.send().await {
+            Ok(_) => Ok(None),
+            Err(error) => match error.as_service_error() {
+                Some(service) if service.is_conditional_check_failed_exception() => Ok(match service {
+                    aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(failure) => {
+                        Some(failure.item.clone().unwrap_or_default())
+                    }
+                    _ => None,
+                }),
+                _ => Err(fault("PutItem", error)),
+            },
+        }
+    }
+}
+
+fn with_key(mut item: Item, key: &Key) -> Item {
+    item.extend(key.attributes());
+    item
+}
+
+fn read<T: DeserializeOwned>(item: Item) -> Result<T> {
+    serde_dynamo::from_item(item).map_err(Error::internal)
+}
+
+fn write<T: serde::Serialize>(entity: T) -> Result<Item> {
+    serde_dynamo::to_item(entity).map_err(Error::internal)
+}
+
+/// What failed, in words that hold nothing of the item: the operation, the service's code and its message.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {code}: {message}")]
+struct TableFault {
+    operation: &'static str,
+    code: String,
+    message: String,
+}
+
+/// A fault of the table as the caller of a function sees it: worth a repetition, except where the request itself is wrong.
+fn fault<E: ProvideErrorMetadata>(operation: &'static str, error: SdkError<E, HttpResponse>) -> Error {
+    let code = error.code().map(str::to_owned);
+    let message = match &error {
+        SdkError::TimeoutError(_) => "timed out".to_owned(),
+        SdkError::DispatchFailure(failure) => format!("no connection: {failure:?}"),
+        _ => error.message().unwrap_or("no message").to_owned(),
+    };
+    let is_ours = matches!(code.as_deref(), Some("ValidationException" | "AccessDeniedException" | "ResourceNotFoundException"));
+    let cause = TableFault { operation, code: code.unwrap_or_else(|| "none".into()), message };
+    if is_ours { Error::internal(cause) } else { Error::Unavailable(cause.into()) }
+}

@@ -1,0 +1,688 @@
+//! Conversations: one customer on one account.
+//!
+//! A conversation's id is computed from the id under which the provider shows the customer. Where the provider shows two
+//! ids together (a phone number and a business-scoped user id), both lead to one conversation for ever: the second id's key
+//! holds an alias, and the conversation lists it as a *member*. Messages always stay in the partition of the id that they came
+//! with, so a repeated delivery meets its own key whatever was learned in between; a thread is read from all members' partitions.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Item, Store, Written,
+    expression::{Expression, n, s},
+    keys,
+    message::number,
+    read,
+};
+use crate::{
+    error::{Error, Result},
+    event::Customer,
+    id::{AccountId, ConversationId, MessageId, OrganizationId},
+    message::{Sender, Status},
+    platform::Channel,
+};
+
+/// Whether somebody still has to care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConversationStatus {
+    /// It needs care.
+    Open,
+    /// It is done; a new inbound message opens it again.
+    Closed,
+}
+
+impl ConversationStatus {
+    /// Its name in the table and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// A conversation, as it is stored. Small, so that an inbound text costs it one write unit and the inbox two.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Conversation {
+    /// Its id.
+    pub id: ConversationId,
+    /// Where it happens.
+    pub channel: Channel,
+    /// The account that it is on.
+    pub account_id: AccountId,
+    /// Whether somebody still has to care.
+    pub status: ConversationStatus,
+    /// The customer's name.
+    pub customer_name: Option<String>,
+    /// The customer's phone number as the provider spells it: what a reply is addressed to.
+    pub customer_phone: Option<String>,
+    /// The customer's user id at the platform.
+    pub customer_user_id: Option<String>,
+    /// The customer's username.
+    pub customer_username: Option<String>,
+    /// The newest message's id.
+    pub last_message_key: MessageId,
+    /// Its preview.
+    pub last_message_text: String,
+    /// Who wrote it.
+    pub last_message_sender: Sender,
+    /// The time of the customer's newest message, epoch milliseconds: what the window is computed from.
+    pub last_inbound_at: Option<i64>,
+    /// When the customer's newest message came to us, epoch microseconds.
+    pub last_received_at: Option<i64>,
+    /// The id of the earliest unread message; there while something is unread.
+    pub unread_from: Option<String>,
+    /// What came until then was read by an operator, epoch microseconds.
+    pub read_at: Option<i64>,
+    /// Everything sent until then was delivered, epoch milliseconds.
+    pub delivered_up_to: Option<i64>,
+    /// Everything sent until then was read by the customer, epoch milliseconds.
+    pub read_up_to: Option<i64>,
+    /// The operator who cares for it.
+    pub assigned_to: Option<String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeSet<String>,
+    /// Other ids of the same customer whose partitions hold messages of this thread.
+    #[serde(default)]
+    pub members: BTreeSet<ConversationId>,
+    /// When it began for us, epoch milliseconds.
+    pub created_at: i64,
+    /// When it last changed, epoch milliseconds.
+    pub updated_at: i64,
+}
+
+impl Conversation {
+    /// The partitions that its messages are in.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<ConversationId> {
+        std::iter::once(&self.id).chain(self.members.iter().filter(|member| **member != self.id)).cloned().collect()
+    }
+}
+
+/// The newest message of a conversation, as the inbox shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// Its preview.
+    pub text: String,
+    /// Who wrote it.
+    pub sender: Sender,
+    /// When it came to us, epoch microseconds.
+    pub received_at: i64,
+}
+
+/// What the messages of one delivery change on their conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activity {
+    /// Computed from the customer's first id; its partition holds the messages.
+    pub conversation: ConversationId,
+    /// Computed from the customer's other ids, where the delivery shows several.
+    pub also: BTreeSet<ConversationId>,
+    /// Where it happens.
+    pub channel: Channel,
+    /// The account.
+    pub account: AccountId,
+    /// The customer.
+    pub customer: Customer,
+    /// The newest message.
+    pub last: LastMessage,
+    /// The customer's newest message that opens the window, epoch milliseconds.
+    pub last_inbound_at: Option<i64>,
+    /// The arrival of the customer's newest message, epoch microseconds; the one of its first delivery where that is known.
+    pub last_received_at: Option<i64>,
+    /// The earliest of the customer's messages.
+    pub first_inbound: Option<MessageId>,
+}
+
+/// What came of [`Store::record_activity`].
+#[derive(Debug)]
+pub enum Recorded {
+    /// Everything was news.
+    Done,
+    /// Something was not: the item as it is, when there is one.
+    Behind(Option<Item>),
+}
+
+/// What an operator changes.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Open or closed.
+    pub status: Option<ConversationStatus>,
+    /// Everything that came until then (epoch microseconds) is read.
+    pub read_up_to: Option<i64>,
+    /// The newest message is unread again.
+    pub unread: bool,
+    /// The operator who cares, or nobody.
+    pub assigned_to: Option<Option<String>>,
+    /// Exactly these labels.
+    pub labels: Option<BTreeSet<String>>,
+}
+
+/// How many aliases are followed: a chain grows by one with each merge of merged customers.
+const MAX_HOPS: usize = 8;
+/// How often a write that lost a race is tried again.
+const MAX_RACES: usize = 8;
+/// How many followed aliases a process remembers.
+const ALIASES_MAX: usize = 10_000;
+const ALIAS_OF: &str = "aliasOf";
+const MEMBERS: &str = "members";
+
+fn set_of<'a>(ids: impl IntoIterator<Item = &'a ConversationId>) -> AttributeValue {
+    AttributeValue::Ss(ids.into_iter().map(ToString::to_string).collect())
+}
+
+fn alias_of(item: &Item) -> Option<ConversationId> {
+    item.get(ALIAS_OF)?.as_s().ok()?.parse().ok()
+}
+
+impl Store {
+    /// A conversation, also by an id that has become an alias. Absent when there is none, or only the beginning of one.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn conversation(&self, organization: &OrganizationId, id: &ConversationId) -> Result<Option<Conversation>> {
+        let (_, item) = self.resolve(organization, id).await?;
+        item.filter(|item| item.contains_key("lastMessageKey")).map(read).transpose()
+    }
+
+    /// Where an id leads: the last id of its chain of aliases, and the item there.
+    async fn resolve(&self, organization: &OrganizationId, id: &ConversationId) -> Result<(ConversationId, Option<Item>)> {
+        let mut id = id.clone();
+        for _ in 0..MAX_HOPS {
+            let item = self.get_item(&keys::conversation(organization, &id)).await?;
+            match item.as_ref().and_then(alias_of) {
+                Some(next) => id = next,
+                None => return Ok((id, item)),
+            }
+        }
+        Err(Error::internal("aliases of conversations form a circle"))
+    }
+
+    fn remembered(&self, id: &ConversationId) -> Option<ConversationId> {
+        self.aliases.lock().ok()?.get(id).cloned()
+    }
+
+    fn remember(&self, alias: &ConversationId, target: &ConversationId) {
+        if let Ok(mut aliases) = self.aliases.lock() {
+            if aliases.len() >= ALIASES_MAX {
+                aliases.clear();
+            }
+            aliases.insert(alias.clone(), target.clone());
+        }
+    }
+
+    /// Tells a conversation of its messages, beside the puts of the messages themselves: creates it for a first contact, moves it
+    /// up the inbox, reopens it for an inbound message. One write, which is refused where something is not news; then
+    /// [`Self::settle_activity`] has to follow once the puts have told what had come before.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn record_activity(
+        &self,
+        organization: &OrganizationId,
+        activity: &Activity,
+        now_ms: i64,
+    ) -> Result<Recorded> {
+        let (target, ids) = self.target_of(activity);
+        let fast = with_activity(activity, organization, &target, now_ms).if_absent(ALIAS_OF);
+        let fast = fast.if_absent_or("lastMessageKey", "<", s(activity.last.id.as_str()));
+        let fast = match activity.last_received_at {
+            Some(received_at) => fast.if_absent_or("lastReceivedAt", "<", n(received_at)),
+            None => fast,
+        };
+        let fast = ids.iter().fold(fast, |fast, id| fast.if_contains(MEMBERS, s(id.as_str())));
+        Ok(match self.update(&keys::conversation(organization, &target), fast).await? {
+            Written::Done(item) => match (&activity.first_inbound, text(&item, "unreadFrom")) {
+                // Unread messages are counted from the earliest, and one of these is earlier than the one that stands there.
+                (Some(first), Some(from)) if first.as_str() < from => Recorded::Behind(Some(item)),
+                _ => Recorded::Done,
+            },
+            Written::Refused(item) => Recorded::Behind(item),
+        })
+    }
+
+    /// Brings a conversation up to date with messages of which some are late, known, or of a customer with new ids. `activity`
+    /// now tells the first arrival of messages that had come before; `behind` is what [`Self::record_activity`] found.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn settle_activity(
+        &self,
+        organization: &OrganizationId,
+        activity: &Activity,
+        behind: Option<Item>,
+        now_ms: i64,
+    ) -> Result<()> {
+        let (target, ids) = self.target_of(activity);
+        let is_settled = behind.is_some_and(|item| {
+            alias_of(&item).is_none()
+                && ids.is_subset(&members_of(&item))
+                && difference(&item, activity, organization, &target, now_ms).is_none()
+        });
+        if is_settled {
+            return Ok(());
+        }
+        let target = self.link(organization, target, ids, now_ms).await?;
+        self.reconcile(organization, &target, activity, now_ms).await
+    }
+
+    /// Where an activity belongs as far as this process knows, and the other ids that have to lead there.
+    fn target_of(&self, activity: &Activity) -> (ConversationId, BTreeSet<ConversationId>) {
+        let mut ids = activity.also.clone();
+        let mut target = activity.conversation.clone();
+        while let Some(next) = self.remembered(&target) {
+            ids.insert(target);
+            target = next;
+        }
+        ids.remove(&target);
+        (target, ids)
+    }
+
+    /// Brings a conversation up to date with messages of which some may be late or known: reads, compares, writes what differs.
+    async fn reconcile(
+        &self,
+        organization: &OrganizationId,
+        target: &ConversationId,
+        activity: &Activity,
+        now_ms: i64,
+    ) -> Result<()> {
+        let mut target = target.clone();
+        for _ in 0..MAX_RACES {
+            let (root, item) = self.resolve(organization, &target).await?;
+            target = root;
+            let item = item.unwrap_or_default();
+            let Some(expression) = difference(&item, activity, organization, &target, now_ms) else { return Ok(()) };
+            let still = |expression: Expression, attribute: &str| {
+                expression.if_still(attribute, item.get(attribute).cloned())
+            };
+            let expression = ["lastMessageKey", "lastReceivedAt", "unreadFrom"].into_iter().fold(expression, still);
+            if let Written::Done(_) = self.update(&keys::conversation(organization, &target), expression.if_absent(ALIAS_OF)).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Unavailable("a conversation changed faster than it could be written".into()))
+    }
+
+    /// Makes every id lead to one conversation, and returns which. Nothing to do, and nothing asked, without further ids.
+    async fn link(
+        &self,
+        organization: &OrganizationId,
+        target: ConversationId,
+        ids: BTreeSet<ConversationId>,
+        now_ms: i64,
+    ) -> Result<ConversationId> {
+        let first = target.clone();
+        let (mut root, item) = self.resolve(organization, &target).await?;
+        let mut members = ids;
+        if root != target {
+            members.insert(target);
+        }
+        let known: BTreeSet<ConversationId> = item.as_ref().map(members_of).unwrap_or_default();
+        if first != root {
+            self.remember(&first, &root);
+        }
+        if members.is_subset(&known) {
+            return Ok(root);
+        }
+        for id in &members {
+            root = self.unite(organization, &root, id, now_ms).await?;
+        }
+        members.insert(first);
+        members.remove(&root);
+        if !members.is_empty() {
+            let add = Expression::default().add(MEMBERS, set_of(&members)).if_absent(ALIAS_OF);
+            if let Written::Refused(_) = self.update(&keys::conversation(organization, &root), add).await? {
+                return Err(Error::Unavailable("a conversation was merged at the same moment".into()));
+            }
+        }
+        for id in &members {
+            self.remember(id, &root);
+        }
+        Ok(root)
+    }
+
+    /// Makes `id` lead to `root`, or both to the older of the two where both are conversations already.
+    async fn unite(
+        &self,
+        organization: &OrganizationId,
+        root: &ConversationId,
+        id: &ConversationId,
+        now_ms: i64,
+    ) -> Result<ConversationId> {
+        for _ in 0..MAX_RACES {
+            let (a, a_item) = self.resolve(organization, root).await?;
+            let (b, b_item) = self.resolve(organization, id).await?;
+            if a == b {
+                return Ok(a);
+            }
+            let (winner, loser, loser_item, winner_item) = match (a_item, b_item) {
+                (a_item, None) => (a, b, None, a_item),
+                (None, b_item) => (b, a, None, b_item),
+                (Some(a_item), Some(b_item)) => {
+                    let age = |item: &Item| number(item, "createdAt").unwrap_or(i64::MAX);
+                    if (age(&a_item), &a) <= (age(&b_item), &b) {
+                        (a, b, Some(b_item), Some(a_item))
+                    } else {
+                        (b, a, Some(a_item), Some(b_item))
+                    }
+                }
+            };
+            let alias = Expression::default().set(ALIAS_OF, s(winner.as_str()));
+            let united = match loser_item {
+                None => matches!(
+                    self.update(&keys::conversation(organization, &loser), alias.if_item_absent()).await?,
+                    Written::Done(_)
+                ),
+                Some(loser_item) => {
+                    let winner_item = winner_item.unwrap_or_default();
+                    self.merge(organization, (&winner, &winner_item), (&loser, &loser_item), now_ms).await?
+                }
+            };
+            if united {
+                return Ok(winner);
+            }
+        }
+        Err(Error::Unavailable("two conversations of one customer changed faster than they could be merged".into()))
+    }
+
+    /// Turns the younger of two conversations into an alias of the older. `false` when one of them changed meanwhile.
+    async fn merge(
+        &self,
+        organization: &OrganizationId,
+        (winner, winner_item): (&ConversationId, &Item),
+        (loser, loser_item): (&ConversationId, &Item),
+        now_ms: i64,
+    ) -> Result<bool> {
+        let still = |expression: Expression, item: &Item| {
+            let watched = ["lastMessageKey", "lastReceivedAt", "unreadFrom", "updatedAt"];
+            watched.into_iter().fold(expression.if_absent(ALIAS_OF), |expression, attribute| {
+                expression.if_still(attribute, item.get(attribute).cloned())
+            })
+        };
+        let alias = Expression::default()
+            .set(ALIAS_OF, s(winner.as_str()))
+            .remove(keys::INBOX_KEY)
+            .remove(keys::INBOX_SORT);
+        let mut members = members_of(loser_item);
+        members.insert(loser.clone());
+        members.remove(winner);
+        let mut union = Expression::default().add(MEMBERS, set_of(&members)).set("updatedAt", n(now_ms));
+        let newer = |attribute: &str| text(loser_item, attribute) > text(winner_item, attribute);
+        if newer("lastMessageKey") {
+            for attribute in ["lastMessageKey", "lastMessageText", "lastMessageSender"] {
+                union = union.set_some(attribute, loser_item.get(attribute).cloned());
+            }
+            if let Some(key) = text(loser_item, "lastMessageKey").and_then(|key| key.parse::<MessageId>().ok()) {
+                union = union.set(keys::INBOX_SORT, s(keys::inbox_sort(key.epoch_ms(), winner)));
+            }
+        }
+        for attribute in ["lastInboundAt", "lastReceivedAt", "deliveredUpTo", "readUpTo"] {
+            if number(loser_item, attribute) > number(winner_item, attribute) {
+                union = union.set_some(attribute, loser_item.get(attribute).cloned());
+            }
+        }
+        if let Some(from) = text(loser_item, "unreadFrom") {
+            let earlier = text(winner_item, "unreadFrom").is_none_or(|winners| from < winners);
+            union = if earlier { union.set("unreadFrom", s(from)) } else { union };
+            let read_at = number(loser_item, "readAt").unwrap_or(0).min(number(winner_item, "readAt").unwrap_or(i64::MAX));
+            union = union.set("readAt", n(read_at));
+        }
+        if text(loser_item, "status") == Some("open") {
+            union = union.set("status", s("open"));
+        }
+        let inherited = ["customerName", "customerPhone", "customerUserId", "customerUsername", "assignedTo"];
+        for attribute in inherited.into_iter().filter(|attribute| !winner_item.contains_key(*attribute)) {
+            union = union.set_some(attribute, loser_item.get(attribute).cloned());
+        }
+        if let Some(labels) = loser_item.get("labels").filter(|labels| labels.is_ss()) {
+            union = union.add("labels", labels.clone());
+        }
+        let writes = vec![
+            self.transact_update(&keys::conversation(organization, loser), &still(alias, loser_item))?,
+            self.transact_update(&keys::conversation(organization, winner), &still(union, winner_item))?,
+        ];
+        match self.transact(writes, |_| Error::Conflict).await {
+            Ok(()) => Ok(true),
+            Err(Error::Conflict) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a customer's further ids (a new phone number, a new user id) lead to the conversation.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn link_ids(
+        &self,
+        organization: &OrganizationId,
+        conversation: &ConversationId,
+        ids: BTreeSet<ConversationId>,
+        new_address: &Customer,
+        now_ms: i64,
+    ) -> Result<()> {
+        let root = self.link(organization, conversation.clone(), ids, now_ms).await?;
+        let expression = Expression::default()
+            .set_some("customerPhone", new_address.phone.as_ref().map(s))
+            .set_some("customerUserId", new_address.user_id.as_ref().map(s))
+            .if_exists("lastMessageKey");
+        if expression.update().is_some() {
+            self.update(&keys::conversation(organization, &root), expression).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes what the inbox shows of a message that was edited or unsent, where it is still the newest.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn change_preview(
+        &self,
+        organization: &OrganizationId,
+        conversation: &ConversationId,
+        id: &MessageId,
+        preview: &str,
+    ) -> Result<()> {
+        let (root, _) = self.resolve(organization, conversation).await?;
+        let expression =
+            Expression::default().set("lastMessageText", s(preview)).if_compares("lastMessageKey", "=", s(id.as_str()));
+        self.update(&keys::conversation(organization, &root), expression).await.map(drop)
+    }
+
+    /// Raises how far the customer has received or read.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn raise_watermark(
+        &self,
+        organization: &OrganizationId,
+        conversation: &ConversationId,
+        status: Status,
+        up_to: i64,
+    ) -> Result<()> {
+        let attribute = if status == Status::Read { "readUpTo" } else { "deliveredUpTo" };
+        let mut target = self.remembered(conversation).unwrap_or_else(|| conversation.clone());
+        for _ in 0..MAX_HOPS {
+            let raise = Expression::default()
+                .set(attribute, n(up_to))
+                .if_exists("lastMessageKey")
+                .if_absent(ALIAS_OF)
+                .if_absent_or(attribute, "<", n(up_to));
+            let written = self.update(&keys::conversation(organization, &target), raise).await?;
+            let Written::Refused(Some(item)) = written else { return Ok(()) };
+            let Some(next) = alias_of(&item) else { return Ok(()) };
+            self.remember(&target, &next);
+            target = next;
+        }
+        Ok(())
+    }
+
+    /// Applies what an operator changed, and returns the conversation as it is then.
+    ///
+    /// # Errors
+    /// [`Error::ConversationNotFound`] when there is none.
+    pub async fn change_conversation(
+        &self,
+        organization: &OrganizationId,
+        id: &ConversationId,
+        changes: &Changes,
+        now_ms: i64,
+    ) -> Result<Conversation> {
+        for _ in 0..MAX_RACES {
+            let conversation = self.conversation(organization, id).await?.ok_or(Error::ConversationNotFound)?;
+            let mut expression = Expression::default().set("updatedAt", n(now_ms)).if_absent(ALIAS_OF);
+            expression = expression.set_some("status", changes.status.map(|status| s(status.as_str())));
+            if let Some(read_up_to) = changes.read_up_to {
+                let read_at = read_up_to.max(conversation.read_at.unwrap_or(0));
+                expression = expression.set("readAt", n(read_at));
+                if conversation.last_received_at.is_none_or(|received_at| received_at <= read_at) {
+                    expression = expression.remove("unreadFrom");
+                }
+            }
+            if let (true, Some(inbound), Some(received)) =
+                (changes.unread, conversation.last_inbound_at, conversation.last_received_at)
+            {
+                expression = expression.set("readAt", n(received - 1));
+                expression = expression.set("unreadFrom", s(crate::id::time_digits(inbound)));
+            }
+            expression = match &changes.assigned_to {
+                Some(Some(user)) => expression.set("assignedTo", s(user)),
+                Some(None) => expression.remove("assignedTo"),
+                None => expression,
+            };
+            expression = match &changes.labels {
+                Some(labels) if labels.is_empty() => expression.remove("labels"),
+                Some(labels) => expression.set("labels", AttributeValue::Ss(labels.iter().cloned().collect())),
+                None => expression,
+            };
+            let expression = expression
+                .if_still("lastReceivedAt", conversation.last_received_at.map(n))
+                .if_still("unreadFrom", conversation.unread_from.as_ref().map(s));
+            match self.update(&keys::conversation(organization, &conversation.id), expression).await? {
+                Written::Done(item) => return read(item),
+                Written::Refused(_) => {}
+            }
+        }
+        Err(Error::Conflict)
+    }
+}
+
+fn text<'a>(item: &'a Item, attribute: &str) -> Option<&'a str> {
+    item.get(attribute)?.as_s().ok().map(String::as_str)
+}
+
+fn members_of(item: &Item) -> BTreeSet<ConversationId> {
+    let members = item.get(MEMBERS).and_then(|members| members.as_ss().ok());
+    members.into_iter().flatten().filter_map(|member| member.parse().ok()).collect()
+}
+
+/// What every activity sets.
+fn with_identity(activity: &Activity, target: &ConversationId, now_ms: i64) -> Expression {
+    let customer = &activity.customer;
+    Expression::default()
+        .set_if_absent("id", s(target.as_str()))
+        .set_if_absent("channel", s(activity.channel.as_str()))
+        .set_if_absent("accountId", s(activity.account.as_str()))
+        .set_if_absent("createdAt", n(now_ms))
+        .set("updatedAt", n(now_ms))
+        .set_some("customerName", customer.name.as_deref().map(|name| s(crate::content::truncate(name, 120))))
+        .set_some("customerPhone", customer.phone.as_ref().map(s))
+        .set_some("customerUserId", customer.user_id.as_ref().map(s))
+        .set_some("customerUsername", customer.username.as_ref().map(s))
+}
+
+fn with_last(
+    expression: Expression,
+    activity: &Activity,
+    organization: &OrganizationId,
+    target: &ConversationId,
+) -> Expression {
+    expression
+        .set("lastMessageKey", s(activity.last.id.as_str()))
+        .set("lastMessageText", s(&activity.last.text))
+        .set("lastMessageSender", sender(activity.last.sender))
+        .set(keys::INBOX_KEY, s(keys::inbox(organization, activity.channel)))
+        .set(keys::INBOX_SORT, s(keys::inbox_sort(activity.last.id.epoch_ms(), target)))
+}
+
+/// The one write of news.
+fn with_activity(
+    activity: &Activity,
+    organization: &OrganizationId,
+    target: &ConversationId,
+    now_ms: i64,
+) -> Expression {
+    let mut expression = with_last(with_identity(activity, target, now_ms), activity, organization, target);
+    expression = expression.set_some("lastInboundAt", activity.last_inbound_at.map(n));
+    match (activity.last_received_at, &activity.first_inbound) {
+        (Some(received_at), Some(first)) => expression
+            .set("lastReceivedAt", n(received_at))
+            .set_if_absent("unreadFrom", s(first.as_str()))
+            .set("status", s("open")),
+        _ => expression.set_if_absent("status", s("open")),
+    }
+}
+
+/// What `activity` changes on a conversation as it is; `None` when nothing.
+fn difference(
+    item: &Item,
+    activity: &Activity,
+    organization: &OrganizationId,
+    target: &ConversationId,
+    now_ms: i64,
+) -> Option<Expression> {
+    let key = activity.last.id.as_str();
+    let current = text(item, "lastMessageKey");
+    let is_newer = current.is_none_or(|current| current < key);
+    // The same millisecond (WhatsApp tells whole seconds): the later arrival is what the inbox shows.
+    let same_moment = current
+        .and_then(|current| current.parse::<MessageId>().ok())
+        .is_some_and(|current| current != activity.last.id && current.epoch_ms() == activity.last.id.epoch_ms());
+    let arrived = activity.last_received_at.filter(|at| number(item, "lastReceivedAt").is_none_or(|known| known < *at));
+    let earlier = activity.first_inbound.as_ref().filter(|first| {
+        // Only where something is unread: a message that was read before does not become unread by coming again.
+        activity.last_received_at > number(item, "readAt") && text(item, "unreadFrom").is_some_and(|from| first.as_str() < from)
+    });
+    let inbound = activity.last_inbound_at.filter(|at| number(item, "lastInboundAt").is_none_or(|known| known < *at));
+    if !is_newer && arrived.is_none() && inbound.is_none() && earlier.is_none() {
+        return None;
+    }
+    let mut expression = with_identity(activity, target, now_ms).set_some("lastInboundAt", inbound.map(n));
+    if is_newer {
+        expression = with_last(expression, activity, organization, target);
+    } else if same_moment && arrived == Some(activity.last.received_at) {
+        expression = expression
+            .set("lastMessageText", s(&activity.last.text))
+            .set("lastMessageSender", sender(activity.last.sender));
+    }
+    if arrived.is_none() {
+        expression = expression.set_some("unreadFrom", earlier.map(|first| s(first.as_str())));
+    }
+    Some(match arrived {
+        Some(received_at) => {
+            let first = activity.first_inbound.as_ref().map(MessageId::as_str);
+            let from = [first, text(item, "unreadFrom")].into_iter().flatten().min();
+            expression
+                .set("lastReceivedAt", n(received_at))
+                .set_some("unreadFrom", from.map(s))
+                .set("status", s("open"))
+        }
+        None => expression.set_if_absent("status", s("open")),
+    })
+}
+
+fn sender(sender: Sender) -> AttributeValue {
+    s(match sender {
+        Sender::Customer => "customer",
+        Sender::Operator => "operator",
+        Sender::Ai => "ai",
+        Sender::System => "system",
+    })
+}

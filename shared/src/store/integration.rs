@@ -1,0 +1,464 @@
+//! Integrations: one connected account per organization and platform, and the exclusive claim on the account.
+
+use aws_sdk_dynamodb::{
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{Delete, Put, TransactWriteItem, Update},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Expression, Store, Written, expression::{n, s}, fault, keys, read, with_key, write,
+};
+use crate::{
+    error::{Error, Result},
+    id::{AccountId, OrganizationId},
+    platform::Platform,
+    vault::SealedKey,
+};
+
+/// Where an integration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConnectionStatus {
+    /// Receives and sends.
+    Connected,
+    /// Neither receives nor sends; history and credentials stay.
+    Disconnected,
+    /// The provider refuses the key: receives, cannot send.
+    Error,
+}
+
+/// What the provider says of the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// It can send.
+    Available,
+    /// It can send with limits.
+    Limited,
+    /// It cannot send.
+    Blocked,
+}
+
+/// What the provider last said of the account, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// The summary.
+    pub status: HealthStatus,
+    /// The provider's reasons, where it is not available.
+    pub reasons: Vec<String>,
+    /// When it said so, epoch milliseconds.
+    pub checked_at: i64,
+}
+
+/// The account that is connected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Credentials {
+    /// Phone number id, Instagram account id or page id.
+    pub account: AccountId,
+    /// The `WhatsApp` Business Account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waba_id: Option<String>,
+    /// The phone number as people write it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_phone_number: Option<String>,
+    /// The API key, sealed.
+    pub sealed_key: SealedKey,
+}
+
+/// A connected account of an organization on a platform.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Integration {
+    /// Its organization.
+    pub organization_id: OrganizationId,
+    /// Its platform.
+    pub platform: Platform,
+    /// Where it stands.
+    pub status: ConnectionStatus,
+    /// The account and its key.
+    pub credentials: Credentials,
+    /// The provider delivers to us: read back from it, or proven by a delivery.
+    pub webhook_verified: bool,
+    /// When the provider last answered for it, epoch milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_synced_at: Option<i64>,
+    /// What an admin has to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+    /// What the provider last said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// When it was first connected, epoch milliseconds.
+    pub created_at: i64,
+    /// When it last changed, epoch milliseconds.
+    pub updated_at: i64,
+}
+
+/// What a check of the connection found out.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Where the integration stands now.
+    pub status: ConnectionStatus,
+    /// What the provider said; `None` leaves what was known.
+    pub health: Option<Health>,
+    /// Whether the provider delivers to us; `None` leaves what was known.
+    pub webhook_verified: Option<bool>,
+    /// What an admin has to do.
+    pub error_message: Option<String>,
+    /// When it was checked, epoch milliseconds.
+    pub checked_at: i64,
+}
+
+/// What the claim on an account allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnerStatus {
+    /// Being connected right now: deliveries are already kept.
+    Pending,
+    /// Deliveries are kept.
+    Connected,
+    /// Deliveries are acknowledged and counted, not kept.
+    Disconnected,
+}
+
+/// Who owns an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner {
+    /// The organization.
+    pub organization_id: OrganizationId,
+    /// What happens to deliveries.
+    pub status: OwnerStatus,
+    /// As on the integration; a copy, so that a delivery needs one read.
+    pub webhook_verified: bool,
+    /// When the claim was made, epoch milliseconds.
+    pub claimed_at: i64,
+}
+
+/// What an admin is told when the provider no longer takes the key.
+pub const KEY_REFUSED: &str =
+    "360dialog refuses the API key: it was revoked or replaced. Generate a new key in the 360dialog hub and connect again with it.";
+/// What an admin is told when the stored key does not open.
+pub const KEY_UNREADABLE: &str = "The stored API key cannot be read any more. Connect again with the key.";
+
+/// A claim that was never finished is free again after this long.
+const PENDING_CLAIM_MS: i64 = 120_000;
+
+impl Store {
+    /// The organization's integrations, by platform.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn integrations(&self, organization: &OrganizationId) -> Result<Vec<Integration>> {
+        let output = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
+            .expression_attribute_names("#pk", keys::PK)
+            .expression_attribute_names("#sk", keys::SK)
+            .expression_attribute_values(":pk", s(keys::organization(organization)))
+            .expression_attribute_values(":prefix", s(keys::INTEGRATION_PREFIX))
+            .send()
+            .await
+            .map_err(|error| fault("Query", error))?;
+        let mut integrations =
+            output.items.unwrap_or_default().into_iter().map(read).collect::<Result<Vec<Integration>>>()?;
+        integrations.sort_by_key(|integration| integration.platform);
+        Ok(integrations)
+    }
+
+    /// The organization's integration on a platform.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn integration(&self, organization: &OrganizationId, platform: Platform) -> Result<Option<Integration>> {
+        self.get(&keys::integration(organization, platform)).await
+    }
+
+    /// Who owns an account: the one look-up that starts from no organization, for the webhook's routing.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn owner_of_account(&self, platform: Platform, account: &AccountId) -> Result<Option<Owner>> {
+        self.get(&keys::account_owner(platform, account)).await
+    }
+
+    /// Claims an account for the organization, before anything is told to the provider. `New` when it was free.
+    ///
+    /// # Errors
+    /// [`Error::AccountInUse`] when another organization has it.
+    pub async fn claim_account(
+        &self,
+        organization: &OrganizationId,
+        platform: Platform,
+        account: &AccountId,
+        now_ms: i64,
+    ) -> Result<super::Stored> {
+        let owner = Owner {
+            organization_id: organization.clone(),
+            status: OwnerStatus::Pending,
+            webhook_verified: false,
+            claimed_at: now_ms,
+        };
+        let key = keys::account_owner(platform, account);
+        let Some(existing) = self.put_if_absent(&key, write(&owner)?).await? else { return Ok(super::Stored::New) };
+        let existing: Owner = read(existing)?;
+        if existing.organization_id == *organization {
+            return Ok(super::Stored::Duplicate);
+        }
+        if existing.status != OwnerStatus::Pending || existing.claimed_at > now_ms - PENDING_CLAIM_MS {
+            return Err(Error::AccountInUse);
+        }
+        let takeover = Expression::default()
+            .set("organizationId", s(organization.as_str()))
+            .set("claimedAt", n(now_ms))
+            .if_compares("status", "=", s("pending"))
+            .if_compares("claimedAt", "=", n(existing.claimed_at));
+        match self.update(&key, takeover).await? {
+            Written::Done(_) => Ok(super::Stored::New),
+            Written::Refused(_) => Err(Error::AccountInUse),
+        }
+    }
+
+    /// Gives back a claim that did not lead to a connection.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn release_claim(
+        &self,
+        organization: &OrganizationId,
+        platform: Platform,
+        account: &AccountId,
+    ) -> Result<()> {
+        let mut mine = Expression::default().if_compares("organizationId", "=", s(organization.as_str()));
+        mine = mine.if_compares("status", "=", s("pending"));
+        let request = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(keys::account_owner(platform, account).attributes()))
+            .set_condition_expression(mine.conditions())
+            .set_expression_attribute_names(mine.names())
+            .set_expression_attribute_values(mine.values());
+        match request.send().await {
+            Err(error) if !error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) => {
+                Err(fault("DeleteItem", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Stores a connected integration with its claim; `previous` is what was read before, and still has to be there.
+    /// An account that it no longer speaks for becomes free.
+    ///
+    /// # Errors
+    /// [`Error::AccountInUse`] when the claim was lost, [`Error::Conflict`] when somebody else changed the integration.
+    pub async fn put_integration(&self, integration: &Integration, previous: Option<&Integration>) -> Result<()> {
+        let (organization, platform) = (&integration.organization_id, integration.platform);
+        let account = &integration.credentials.account;
+        let unchanged = match previous {
+            Some(previous) => Expression::default().if_compares("updatedAt", "=", n(previous.updated_at)),
+            None => Expression::default().if_item_absent(),
+        };
+        let key = keys::integration(organization, platform);
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(with_key(write(integration)?, &key)))
+            .set_condition_expression(unchanged.conditions())
+            .set_expression_attribute_names(unchanged.names())
+            .set_expression_attribute_values(unchanged.values())
+            .build()
+            .map_err(Error::internal)?;
+        let mut writes = vec![
+            self.owner_update(organization, platform, account, OwnerStatus::Connected, Some(integration.webhook_verified))?,
+            TransactWriteItem::builder().put(put).build(),
+        ];
+        if let Some(old) = previous.map(|previous| &previous.credentials.account).filter(|old| *old != account) {
+            writes.push(self.owner_delete(organization, platform, old)?);
+        }
+        self.transact(writes, |position| if position == 0 { Error::AccountInUse } else { Error::Conflict }).await
+    }
+
+    /// Records what a check found out.
+    ///
+    /// # Errors
+    /// [`Error::IntegrationNotFound`] when it was deleted meanwhile.
+    pub async fn record_check(
+        &self,
+        organization: &OrganizationId,
+        platform: Platform,
+        connection: Connection,
+    ) -> Result<Integration> {
+        let mut expression = Expression::default()
+            .set("status", s(status_name(connection.status)))
+            .set("updatedAt", n(connection.checked_at))
+            .set("lastSyncedAt", n(connection.checked_at))
+            .set_some("webhookVerified", connection.webhook_verified.map(aws_sdk_dynamodb::types::AttributeValue::Bool))
+            .if_item_exists();
+        expression = match &connection.error_message {
+            Some(message) => expression.set("errorMessage", s(message)),
+            None => expression.remove("errorMessage"),
+        };
+        if let Some(health) = &connection.health {
+            expression = expression.set("health", serde_dynamo::to_attribute_value(health).map_err(Error::internal)?);
+        }
+        match self.update(&keys::integration(organization, platform), expression).await? {
+            Written::Done(item) => read(item),
+            Written::Refused(_) => Err(Error::IntegrationNotFound),
+        }
+    }
+
+    /// Marks a connected integration as refused by the provider.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn mark_refused(
+        &self,
+        organization: &OrganizationId,
+        platform: Platform,
+        message: &str,
+        now_ms: i64,
+    ) -> Result<()> {
+        let expression = Expression::default()
+            .set("status", s(status_name(ConnectionStatus::Error)))
+            .set("errorMessage", s(message))
+            .set("updatedAt", n(now_ms))
+            .if_compares("status", "=", s(status_name(ConnectionStatus::Connected)));
+        self.update(&keys::integration(organization, platform), expression).await.map(drop)
+    }
+
+    /// Records that an authentic delivery came for the account: the webhook works.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn mark_webhook_verified(
+        &self,
+        organization: &OrganizationId,
+        platform: Platform,
+        account: &AccountId,
+    ) -> Result<()> {
+        let verified = || Expression::default().set("webhookVerified", aws_sdk_dynamodb::types::AttributeValue::Bool(true));
+        self.update(&keys::integration(organization, platform), verified().if_item_exists()).await?;
+        let mine = verified().if_compares("organizationId", "=", s(organization.as_str()));
+        self.update(&keys::account_owner(platform, account), mine).await.map(drop)
+    }
+
+    /// Stops receiving and sending; history and credentials stay.
+    ///
+    /// # Errors
+    /// [`Error::IntegrationNotFound`] when there is none, [`Error::Conflict`] when somebody else changed it.
+    pub async fn disconnect(&self, organization: &OrganizationId, platform: Platform, now_ms: i64) -> Result<Integration> {
+        let integration = self.integration(organization, platform).await?.ok_or(Error::IntegrationNotFound)?;
+        let expression = Expression::default()
+            .set("status", s(status_name(ConnectionStatus::Disconnected)))
+            .set("updatedAt", n(now_ms))
+            .remove("errorMessage")
+            .if_compares("updatedAt", "=", n(integration.updated_at));
+        let update = self.transact_update(&keys::integration(organization, platform), &expression)?;
+        let account = &integration.credentials.account;
+        let owner = self.owner_update(organization, platform, account, OwnerStatus::Disconnected, None)?;
+        self.transact(vec![update, owner], |_| Error::Conflict).await?;
+        Ok(Integration { status: ConnectionStatus::Disconnected, error_message: None, updated_at: now_ms, ..integration })
+    }
+
+    /// Forgets the credentials and frees the account; conversations stay.
+    ///
+    /// # Errors
+    /// [`Error::IntegrationNotFound`] when there is none, [`Error::Conflict`] when somebody else changed it.
+    pub async fn delete_integration(&self, organization: &OrganizationId, platform: Platform) -> Result<()> {
+        let integration = self.integration(organization, platform).await?.ok_or(Error::IntegrationNotFound)?;
+        let unchanged = Expression::default().if_compares("updatedAt", "=", n(integration.updated_at));
+        let delete = Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(keys::integration(organization, platform).attributes()))
+            .set_condition_expression(unchanged.conditions())
+            .set_expression_attribute_names(unchanged.names())
+            .set_expression_attribute_values(unchanged.values())
+            .build()
+            .map_err(Error::internal)?;
+        let owner = self.owner_delete(organization, platform, &integration.credentials.account)?;
+        self.transact(vec![TransactWriteItem::builder().delete(delete).build(), owner], |_| Error::Conflict).await
+    }
+
+    fn owner_update(
+        &self,
+        organization: &OrganizationId,
+        platform: Platform,
+        account: &AccountId,
+        status: OwnerStatus,
+        webhook_verified: Option<bool>,
+    ) -> Result<TransactWriteItem> {
+        let status = match status {
+            OwnerStatus::Pending => "pending",
+            OwnerStatus::Connected => "connected",
+            OwnerStatus::Disconnected => "disconnected",
+        };
+        let expression = Expression::default()
+            .set("status", s(status))
+            .set_some("webhookVerified", webhook_verified.map(aws_sdk_dynamodb::types::AttributeValue::Bool))
+            .if_compares("organizationId", "=", s(organization.as_str()));
+        self.transact_update(&keys::account_owner(platform, account), &expression)
+    }
+
+    fn owner_delete(
+        &self,
+        organization: &OrganizationId,
+        platform: Platform,
+        account: &AccountId,
+    ) -> Result<TransactWriteItem> {
+        let mine = Expression::default().if_compares("organizationId", "=", s(organization.as_str()));
+        let delete = Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(keys::account_owner(platform, account).attributes()))
+            .set_condition_expression(mine.conditions())
+            .set_expression_attribute_names(mine.names())
+            .set_expression_attribute_values(mine.values())
+            .build()
+            .map_err(Error::internal)?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+
+    pub(super) fn transact_update(&self, key: &keys::Key, expression: &Expression) -> Result<TransactWriteItem> {
+        let update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(key.attributes()))
+            .set_update_expression(expression.update())
+            .set_condition_expression(expression.conditions())
+            .set_expression_attribute_names(expression.names())
+            .set_expression_attribute_values(expression.values())
+            .build()
+            .map_err(Error::internal)?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    /// All of the writes or none; `refused` names the error where the condition of the write at that position did not hold.
+    pub(super) async fn transact(
+        &self,
+        writes: Vec<TransactWriteItem>,
+        refused: impl Fn(usize) -> Error,
+    ) -> Result<()> {
+        let request = self.client.transact_write_items().set_transact_items(Some(writes));
+        let Err(error) = request.send().await else { return Ok(()) };
+        let failed = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled
+                .cancellation_reasons()
+                .iter()
+                .position(|reason| reason.code() == Some("ConditionalCheckFailed")),
+            _ => None,
+        };
+        Err(failed.map_or_else(|| fault("TransactWriteItems", error), refused))
+    }
+}
+
+fn status_name(status: ConnectionStatus) -> &'static str {
+    match status {
+        ConnectionStatus::Connected => "connected",
+        ConnectionStatus::Disconnected => "disconnected",
+        ConnectionStatus::Error => "error",
+    }
+}

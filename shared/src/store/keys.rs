@@ -1,0 +1,185 @@
+//! Every key of the table.
+//!
+//! | access pattern | index | partition key | sort key |
+//! |---|---|---|---|
+//! | an organization's integrations; one by platform | – | `ORG#<org>` | `INTEGRATION#<platform>` |
+//! | who owns an account (webhook routing; exclusive claim) | – | `ACCOUNT#<platform>#<accountId>` | `OWNER` |
+//! | one conversation, or the alias that leads to it | – | `ORG#<org>#CONVERSATION#<id>` | `CONVERSATION` |
+//! | its messages, by time | – | same | `MESSAGE#<epoch ms>-<hash>` |
+//! | an idempotency key's message (TTL 24 h) | – | same | `IDEMPOTENCY#<key>` |
+//! | when a message without a usable time was first seen | – | same | `FIRST#<hash>` |
+//! | a status that came before its message (TTL 8 d) | – | `ORG#<org>#PARKED#<externalId>` | `STATUS#<status>` |
+//! | inbox of one channel, newest first; all or `social`: several, merged | `inbox` | `ORG#<org>#<channel>` | `<lastMessageAt>#<id>` |
+//! | a message by the provider's id | `by-external-id` | `ORG#<org>#<externalId>` | – |
+//! | quarantine of a day (TTL 30 d) | – | `QUARANTINE#<yyyy-mm-dd>` | `<id>#<part>` |
+//!
+//! Every write of tenant data has the organization in its partition key.
+
+use crate::{
+    id::{AccountId, ConversationId, MessageId, OrganizationId, fingerprint, time_digits},
+    platform::{Channel, Platform},
+};
+
+/// The partition key attribute.
+pub const PK: &str = "pk";
+/// The sort key attribute.
+pub const SK: &str = "sk";
+/// The index of conversations by channel, newest first; all attributes.
+pub const INBOX: &str = "inbox";
+/// The partition key attribute of [`INBOX`].
+pub const INBOX_KEY: &str = "inboxKey";
+/// The sort key attribute of [`INBOX`].
+pub const INBOX_SORT: &str = "inboxSort";
+/// The index of messages by the provider's id; keys only.
+pub const BY_EXTERNAL_ID: &str = "by-external-id";
+/// The partition key attribute of [`BY_EXTERNAL_ID`].
+pub const EXTERNAL_KEY: &str = "externalKey";
+/// The attribute after whose time (epoch seconds) DynamoDB deletes an item.
+pub const EXPIRES_AT: &str = "expiresAt";
+/// How the sort keys of messages begin.
+pub const MESSAGE_PREFIX: &str = "MESSAGE#";
+/// How the sort keys of integrations begin.
+pub const INTEGRATION_PREFIX: &str = "INTEGRATION#";
+
+/// A primary key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The partition key.
+    pub pk: String,
+    /// The sort key.
+    pub sk: String,
+}
+
+/// The partition of an organization's integrations.
+#[must_use]
+pub fn organization(organization: &OrganizationId) -> String {
+    format!("ORG#{organization}")
+}
+
+/// An integration.
+#[must_use]
+pub fn integration(organization: &OrganizationId, platform: Platform) -> Key {
+    Key { pk: self::organization(organization), sk: format!("{INTEGRATION_PREFIX}{platform}") }
+}
+
+/// The claim on an account. Not under an organization: it says which one owns the account.
+#[must_use]
+pub fn account_owner(platform: Platform, account: &AccountId) -> Key {
+    Key { pk: format!("ACCOUNT#{platform}#{account}"), sk: "OWNER".into() }
+}
+
+/// The partition of a conversation.
+#[must_use]
+pub fn conversation_partition(organization: &OrganizationId, id: &ConversationId) -> String {
+    format!("ORG#{organization}#CONVERSATION#{id}")
+}
+
+/// A conversation, or the alias that leads to it.
+#[must_use]
+pub fn conversation(organization: &OrganizationId, id: &ConversationId) -> Key {
+    Key { pk: conversation_partition(organization, id), sk: "CONVERSATION".into() }
+}
+
+/// The conversation's id of a partition key made by [`conversation_partition`].
+#[must_use]
+pub fn conversation_of(pk: &str) -> Option<ConversationId> {
+    pk.rsplit_once('#')?.1.parse().ok()
+}
+
+/// A message.
+#[must_use]
+pub fn message(organization: &OrganizationId, conversation: &ConversationId, id: &MessageId) -> Key {
+    Key { pk: conversation_partition(organization, conversation), sk: format!("{MESSAGE_PREFIX}{id}") }
+}
+
+/// The message's id of a sort key made by [`message`].
+#[must_use]
+pub fn message_of(sk: &str) -> Option<MessageId> {
+    sk.strip_prefix(MESSAGE_PREFIX)?.parse().ok()
+}
+
+/// What was sent under an idempotency key.
+#[must_use]
+pub fn idempotency(organization: &OrganizationId, conversation: &ConversationId, key: &str) -> Key {
+    Key { pk: conversation_partition(organization, conversation), sk: format!("IDEMPOTENCY#{key}") }
+}
+
+/// When a message without a usable time was first seen.
+#[must_use]
+pub fn first_seen(organization: &OrganizationId, conversation: &ConversationId, external_id: &str) -> Key {
+    Key {
+        pk: conversation_partition(organization, conversation),
+        sk: format!("FIRST#{}", fingerprint("first/1", external_id.as_bytes())),
+    }
+}
+
+/// The partition of the statuses that came before their message.
+#[must_use]
+pub fn parked_partition(organization: &OrganizationId, external_id: &str) -> String {
+    format!("ORG#{organization}#PARKED#{external_id}")
+}
+
+/// A status that came before its message.
+#[must_use]
+pub fn parked(organization: &OrganizationId, external_id: &str, status: &str) -> Key {
+    Key { pk: parked_partition(organization, external_id), sk: format!("STATUS#{status}") }
+}
+
+/// The value of [`EXTERNAL_KEY`].
+#[must_use]
+pub fn external(organization: &OrganizationId, external_id: &str) -> String {
+    format!("ORG#{organization}#{external_id}")
+}
+
+/// The value of [`INBOX_KEY`].
+#[must_use]
+pub fn inbox(organization: &OrganizationId, channel: Channel) -> String {
+    format!("ORG#{organization}#{channel}")
+}
+
+/// The value of [`INBOX_SORT`].
+#[must_use]
+pub fn inbox_sort(last_message_ms: i64, id: &ConversationId) -> String {
+    format!("{}#{id}", time_digits(last_message_ms))
+}
+
+/// A part of something that could not be understood.
+#[must_use]
+pub fn quarantine(day: &str, id: &str, part: usize) -> Key {
+    Key { pk: format!("QUARANTINE#{day}"), sk: format!("{id}#{part:03}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_golden() {
+        let acme: OrganizationId = "acme".parse().unwrap();
+        let account: AccountId = "700100200300402".parse().unwrap();
+        let conversation: ConversationId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        let message: MessageId = "1767877200000-0123456789abcdef0123456789abcdef".parse().unwrap();
+        let key = |key: Key| format!("{} | {}", key.pk, key.sk);
+
+        assert_eq!(key(integration(&acme, Platform::Whatsapp)), "ORG#acme | INTEGRATION#whatsapp");
+        assert_eq!(key(account_owner(Platform::Facebook, &account)), "ACCOUNT#facebook#700100200300402 | OWNER");
+        assert_eq!(
+            key(self::message(&acme, &conversation, &message)),
+            "ORG#acme#CONVERSATION#0123456789abcdef0123456789abcdef | MESSAGE#1767877200000-0123456789abcdef0123456789abcdef"
+        );
+        assert_eq!(inbox(&acme, Channel::Instagram), "ORG#acme#instagram");
+        assert_eq!(inbox_sort(5, &conversation), "0000000000005#0123456789abcdef0123456789abcdef");
+        assert_eq!(key(quarantine("2026-11-23", "ab", 2)), "QUARANTINE#2026-11-23 | ab#002");
+    }
+
+    #[test]
+    fn ids_are_read_back_from_keys() {
+        let acme: OrganizationId = "acme".parse().unwrap();
+        let conversation: ConversationId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        let message: MessageId = "1767877200000-0123456789abcdef0123456789abcdef".parse().unwrap();
+        let key = self::message(&acme, &conversation, &message);
+
+        assert_eq!(conversation_of(&key.pk), Some(conversation));
+        assert_eq!(message_of(&key.sk), Some(message));
+    }
+}

@@ -1,0 +1,500 @@
+//! Messages: what stands in a thread.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Item, Store, Stored, Written,
+    expression::{Expression, n, s},
+    fault, keys, read, write,
+};
+use crate::{
+    content::{Content, ContentType, truncate},
+    error::{Error, Result},
+    event::{Party, ProviderError},
+    id::{ConversationId, MessageId, OrganizationId},
+    message::{Direction, Sender, Status},
+};
+
+/// A message, or a note that operators leave each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageType {
+    /// Goes to the customer, or came from them.
+    Message,
+    /// Never leaves the house.
+    InternalNote,
+}
+
+/// A party's reaction to a message. `emoji` is `None` where it was taken back: kept, so that an older one that comes late
+/// does not return.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReactionEntry {
+    /// The emoji.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emoji: Option<String>,
+    /// When, epoch milliseconds.
+    pub at: i64,
+    /// The provider's ids of what happened at that time.
+    pub ids: Vec<String>,
+}
+
+/// A message of a thread, as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    /// Its id; tells the time that it is sorted by.
+    pub id: MessageId,
+    /// The conversation that it is stored under.
+    pub conversation_id: ConversationId,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Who wrote it.
+    pub sender: Sender,
+    /// The operator who wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator_id: Option<String>,
+    /// Message or note.
+    #[serde(rename = "type")]
+    pub message_type: MessageType,
+    /// The kind of content.
+    pub content_type: ContentType,
+    /// What a person reads in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The typed parts as JSON text: the table would refuse what a customer can put into a number or a depth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// The provider's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// The provider's id of the message that it replies to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to_external: Option<String>,
+    /// Our id of the message that it replies to, where an operator chose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// By party.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reactions: BTreeMap<String, ReactionEntry>,
+    /// When it was last edited, epoch milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<i64>,
+    /// When it was unsent, epoch milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<i64>,
+    /// When it came to us, epoch microseconds: unique within a delivery, and the order within one second.
+    pub received_at: i64,
+    /// Where an outbound one stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// [`Status::rank`] of it, for conditions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_rank: Option<u8>,
+    /// When it reached each status, epoch milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_history: Option<BTreeMap<String, i64>>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ProviderError>,
+    /// What the first answer to its sender was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<super::outbound::Answer>,
+}
+
+/// The largest text and content of one item; DynamoDB takes 400 KB.
+const CONTENT_MAX_BYTES: usize = 150_000;
+
+impl Message {
+    /// A message with what every message has.
+    #[must_use]
+    pub fn new(
+        id: MessageId,
+        conversation_id: ConversationId,
+        direction: Direction,
+        sender: Sender,
+        content: &Content,
+        received_at: i64,
+    ) -> Self {
+        let parts = if content.parts.is_empty() { None } else { serde_json::to_string(&content.parts).ok() };
+        Self {
+            id,
+            conversation_id,
+            direction,
+            sender,
+            operator_id: None,
+            message_type: MessageType::Message,
+            content_type: content.content_type,
+            text: content.text.as_deref().map(|text| truncate(text, CONTENT_MAX_BYTES)),
+            content: parts.filter(|parts| parts.len() <= CONTENT_MAX_BYTES),
+            external_id: None,
+            reply_to_external: None,
+            reply_to: None,
+            reactions: BTreeMap::new(),
+            edited_at: None,
+            deleted_at: None,
+            received_at,
+            status: None,
+            status_rank: None,
+            status_history: None,
+            error: None,
+            answer: None,
+        }
+    }
+
+    /// Whether something of the content did not fit and was left out.
+    #[must_use]
+    pub fn fits(content: &Content) -> bool {
+        let parts = serde_json::to_string(&content.parts).map_or(0, |parts| parts.len());
+        parts <= CONTENT_MAX_BYTES && content.text.as_ref().is_none_or(|text| text.len() <= CONTENT_MAX_BYTES)
+    }
+
+    /// The same message in a status.
+    #[must_use]
+    pub fn with_status(self, status: Status, at: i64) -> Self {
+        let history = BTreeMap::from([(status.as_str().to_owned(), at)]);
+        Self { status: Some(status), status_rank: Some(status.rank()), status_history: Some(history), ..self }
+    }
+
+    pub(super) fn to_item(&self, organization: &OrganizationId) -> Result<Item> {
+        let mut item = write(self)?;
+        if let Some(external_id) = &self.external_id {
+            item.insert(keys::EXTERNAL_KEY.into(), s(keys::external(organization, external_id)));
+        }
+        Ok(item)
+    }
+}
+
+/// What became of a received message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Whether it came for the first time.
+    pub stored: Stored,
+    /// When it came for the first time, epoch microseconds.
+    pub received_at: i64,
+}
+
+impl Store {
+    /// Puts a message that is not there yet.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn put_message(&self, organization: &OrganizationId, message: &Message) -> Result<Received> {
+        let key = keys::message(organization, &message.conversation_id, &message.id);
+        let existing = self.put_if_absent(&key, message.to_item(organization)?).await?;
+        Ok(match existing {
+            None => Received { stored: Stored::New, received_at: message.received_at },
+            Some(item) => Received { stored: Stored::Duplicate, received_at: number(&item, "receivedAt").unwrap_or(0) },
+        })
+    }
+
+    /// When a message whose time is unusable or not its own was first seen: the same answer however often it comes.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn first_seen(
+        &self,
+        organization: &OrganizationId,
+        conversation: &ConversationId,
+        external_id: &str,
+        now_ms: i64,
+    ) -> Result<i64> {
+        let key = keys::first_seen(organization, conversation, external_id);
+        let existing = self.put_if_absent(&key, Item::from([("at".into(), n(now_ms))])).await?;
+        Ok(existing.and_then(|item| number(&item, "at")).unwrap_or(now_ms))
+    }
+
+    /// One message.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn message(
+        &self,
+        organization: &OrganizationId,
+        conversation: &ConversationId,
+        id: &MessageId,
+    ) -> Result<Option<Message>> {
+        self.get(&keys::message(organization, conversation, id)).await
+    }
+
+    /// One message of a conversation, wherever its partitions hold it.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn message_of(
+        &self,
+        organization: &OrganizationId,
+        partitions: &[ConversationId],
+        id: &MessageId,
+    ) -> Result<Option<Message>> {
+        for partition in partitions {
+            if let Some(message) = self.message(organization, partition, id).await? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The message that the provider calls `external_id`.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn message_by_external_id(
+        &self,
+        organization: &OrganizationId,
+        external_id: &str,
+    ) -> Result<Option<(ConversationId, MessageId)>> {
+        let output = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(keys::BY_EXTERNAL_ID)
+            .key_condition_expression("#key = :key")
+            .expression_attribute_names("#key", keys::EXTERNAL_KEY)
+            .expression_attribute_values(":key", s(keys::external(organization, external_id)))
+            .limit(1)
+            .send()
+            .await
+            .map_err(|error| fault("Query", error))?;
+        let location = output.items.unwrap_or_default().into_iter().next().and_then(|item| {
+            let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+            Some((keys::conversation_of(text(keys::PK)?)?, keys::message_of(text(keys::SK)?)?))
+        });
+        Ok(location)
+    }
+
+    /// Up to `limit` messages of a conversation that are older than `before`, newest first, and whether there are more.
+    /// Messages of the same millisecond (`WhatsApp` tells whole seconds) stand in the order of their arrival, and are only
+    /// split over two pages when they alone fill one.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn messages(
+        &self,
+        organization: &OrganizationId,
+        partitions: &[ConversationId],
+        before: Option<&MessageId>,
+        limit: usize,
+    ) -> Result<(Vec<Message>, Option<MessageId>)> {
+        let pages = partitions.iter().map(|partition| self.partition(organization, partition, before, limit + 1));
+        let pages = futures_util::future::try_join_all(pages).await?;
+        let mut messages: Vec<Message> = pages.into_iter().flatten().collect();
+        messages.sort_by(|a, b| b.id.cmp(&a.id));
+        let next = if messages.len() > limit {
+            let cut_ms = messages[limit].id.epoch_ms();
+            let whole = messages[..limit].iter().rposition(|message| message.id.epoch_ms() != cut_ms);
+            messages.truncate(whole.map_or(limit, |last| last + 1));
+            messages.last().map(|message| message.id.clone())
+        } else {
+            None
+        };
+        messages.sort_by_key(|message| std::cmp::Reverse((message.id.epoch_ms(), message.received_at)));
+        Ok((messages, next))
+    }
+
+    async fn partition(
+        &self,
+        organization: &OrganizationId,
+        conversation: &ConversationId,
+        before: Option<&MessageId>,
+        limit: usize,
+    ) -> Result<Vec<Message>> {
+        let highest = before.map_or_else(|| format!("{}~", keys::MESSAGE_PREFIX), |id| format!("{}{id}", keys::MESSAGE_PREFIX));
+        let mut messages = Vec::new();
+        let mut start = None;
+        while messages.len() < limit {
+            let wanted = i32::try_from(limit - messages.len() + usize::from(before.is_some())).unwrap_or(i32::MAX);
+            let output = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .key_condition_expression("#pk = :pk AND #sk BETWEEN :lowest AND :highest")
+                .expression_attribute_names("#pk", keys::PK)
+                .expression_attribute_names("#sk", keys::SK)
+                .expression_attribute_values(":pk", s(keys::conversation_partition(organization, conversation)))
+                .expression_attribute_values(":lowest", s(keys::MESSAGE_PREFIX))
+                .expression_attribute_values(":highest", s(&highest))
+                .scan_index_forward(false)
+                .limit(wanted)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| fault("Query", error))?;
+            for item in output.items.unwrap_or_default() {
+                let message: Message = read(item)?;
+                if Some(&message.id) != before {
+                    messages.push(message);
+                }
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        messages.truncate(limit);
+        Ok(messages)
+    }
+
+    /// How many inbound messages came after `read_at` (epoch microseconds), counted from the message `from` on, up to `most`.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn count_unread(
+        &self,
+        organization: &OrganizationId,
+        partitions: &[ConversationId],
+        from: &str,
+        read_at: i64,
+        most: usize,
+    ) -> Result<usize> {
+        let mut count = 0;
+        for partition in partitions {
+            let mut start = None;
+            while count < most {
+                let output = self
+                    .client
+                    .query()
+                    .table_name(&self.table)
+                    .key_condition_expression("#pk = :pk AND #sk BETWEEN :lowest AND :highest")
+                    .filter_expression("#direction = :inbound AND #receivedAt > :readAt AND #sender = :customer")
+                    .expression_attribute_names("#pk", keys::PK)
+                    .expression_attribute_names("#sk", keys::SK)
+                    .expression_attribute_names("#direction", "direction")
+                    .expression_attribute_names("#sender", "sender")
+                    .expression_attribute_names("#receivedAt", "receivedAt")
+                    .expression_attribute_values(":pk", s(keys::conversation_partition(organization, partition)))
+                    .expression_attribute_values(":lowest", s(format!("{}{from}", keys::MESSAGE_PREFIX)))
+                    .expression_attribute_values(":highest", s(format!("{}~", keys::MESSAGE_PREFIX)))
+                    .expression_attribute_values(":inbound", s("inbound"))
+                    .expression_attribute_values(":customer", s("customer"))
+                    .expression_attribute_values(":readAt", n(read_at))
+                    .select(aws_sdk_dynamodb::types::Select::Count)
+                    .limit(500)
+                    .set_exclusive_start_key(start)
+                    .send()
+                    .await
+                    .map_err(|error| fault("Query", error))?;
+                count += usize::try_from(output.count).unwrap_or(0);
+                start = output.last_evaluated_key;
+                if start.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(count.min(most))
+    }
+
+    /// Applies a party's reaction to a message, if it is the newest of that party.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn react(
+        &self,
+        organization: &OrganizationId,
+        conversation: &ConversationId,
+        id: &MessageId,
+        by: Party,
+        reaction: ReactionEntry,
+    ) -> Result<()> {
+        const ATTEMPTS: usize = 5;
+        let key = keys::message(organization, conversation, id);
+        let party = match by {
+            Party::Customer => "customer",
+            Party::Business => "business",
+        };
+        for _ in 0..ATTEMPTS {
+            let Some(message) = self.message(organization, conversation, id).await? else { return Ok(()) };
+            let current = message.reactions.get(party);
+            let entry = match current {
+                Some(current) if current.at > reaction.at => return Ok(()),
+                Some(current) if current.at == reaction.at => {
+                    if reaction.ids.iter().all(|id| current.ids.contains(id)) {
+                        return Ok(());
+                    }
+                    ReactionEntry { ids: [current.ids.clone(), reaction.ids.clone()].concat(), ..reaction.clone() }
+                }
+                _ => reaction.clone(),
+            };
+            let mut reactions = message.reactions.clone();
+            reactions.insert(party.to_owned(), entry);
+            let attribute = |map: &BTreeMap<String, ReactionEntry>| {
+                serde_dynamo::to_attribute_value::<_, AttributeValue>(map).map_err(Error::internal)
+            };
+            let before = if message.reactions.is_empty() { None } else { Some(attribute(&message.reactions)?) };
+            let expression =
+                Expression::default().set("reactions", attribute(&reactions)?).if_still("reactions", before).if_item_exists();
+            if let Written::Done(_) = self.update(&key, expression).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Unavailable("a reaction lost every race against others".into()))
+    }
+
+    /// Gives a message a newer content.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn edit(
+        &self,
+        organization: &OrganizationId,
+        conversation: &ConversationId,
+        id: &MessageId,
+        content: &Content,
+        at: i64,
+    ) -> Result<Stored> {
+        let parts = serde_json::to_string(&content.parts).map_err(Error::internal)?;
+        let mut expression = Expression::default()
+            .set("editedAt", n(at))
+            .if_item_exists()
+            .if_absent("deletedAt")
+            .if_absent_or("editedAt", "<", n(at));
+        expression = match &content.text {
+            Some(text) => expression.set("text", s(truncate(text, CONTENT_MAX_BYTES))),
+            None => expression.remove("text"),
+        };
+        expression = if content.parts.is_empty() || parts.len() > CONTENT_MAX_BYTES {
+            expression.remove("content")
+        } else {
+            expression.set("content", s(parts))
+        };
+        let key = keys::message(organization, conversation, id);
+        Ok(self.update(&key, expression).await?.into())
+    }
+
+    /// Takes a message back: what it held is forgotten.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn unsend(
+        &self,
+        organization: &OrganizationId,
+        conversation: &ConversationId,
+        id: &MessageId,
+        at: i64,
+    ) -> Result<Stored> {
+        let expression = Expression::default()
+            .set("deletedAt", n(at))
+            .remove("text")
+            .remove("content")
+            .if_item_exists()
+            .if_absent("deletedAt");
+        Ok(self.update(&keys::message(organization, conversation, id), expression).await?.into())
+    }
+}
+
+impl From<Written> for Stored {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Done(_) => Self::New,
+            Written::Refused(_) => Self::Duplicate,
+        }
+    }
+}
+
+/// A number attribute of an item.
+pub(super) fn number(item: &Item, attribute: &str) -> Option<i64> {
+    item.get(attribute)?.as_n().ok()?.parse().ok()
+}

@@ -1,0 +1,103 @@
+//! A conversation receives messages: each put and the conversation told of them, side by side.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{Activity, LastMessage, Message, Received, Recorded, Store, Stored};
+use crate::{
+    error::Result,
+    event::Customer,
+    id::{AccountId, OrganizationId},
+    identity::Identity,
+    message::{Direction, Sender},
+    platform::Channel,
+};
+
+/// Whose conversation it is.
+#[derive(Clone, Debug)]
+pub struct Thread {
+    /// Where its customer's ids lead.
+    pub identity: Identity,
+    /// The channel.
+    pub channel: Channel,
+    /// The account.
+    pub account: AccountId,
+    /// The customer, with what is newly known.
+    pub customer: Customer,
+}
+
+/// A message that arrives in a thread.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The message.
+    pub message: Message,
+    /// What the inbox shows of it.
+    pub preview: String,
+    /// It opens the messaging window.
+    pub opens_window: bool,
+}
+
+/// How many puts of one thread are under way at once.
+const PUTS: usize = 32;
+
+impl Store {
+    /// Stores messages of one conversation. Harmless to repeat, free of order.
+    ///
+    /// # Errors
+    /// When the table does not answer; then the whole call has to be repeated.
+    pub async fn receive(
+        &self,
+        organization: &OrganizationId,
+        thread: &Thread,
+        arrivals: &[Arrival],
+        now_ms: i64,
+    ) -> Result<Vec<Received>> {
+        let Some(activity) = activity(thread, arrivals, None) else { return Ok(Vec::new()) };
+        let puts: Vec<_> = arrivals.iter().map(|arrival| self.put_message(organization, &arrival.message)).collect();
+        let puts = stream::iter(puts).buffered(PUTS).try_collect::<Vec<Received>>();
+        let told = self.record_activity(organization, &activity, now_ms);
+        let (received, recorded) = futures_util::future::join(puts, told).await;
+        let (received, recorded) = (received?, recorded?);
+        if let (Recorded::Behind(item), Some(activity)) = (recorded, self::activity(thread, arrivals, Some(&received))) {
+            self.settle_activity(organization, &activity, item, now_ms).await?;
+        }
+        Ok(received)
+    }
+}
+
+/// What the messages change on their conversation; with `received`, messages that had come before count with their first arrival.
+fn activity(thread: &Thread, arrivals: &[Arrival], received: Option<&[Received]>) -> Option<Activity> {
+    let arrived_at = |index: usize| match received.and_then(|received| received.get(index)) {
+        Some(Received { stored: Stored::Duplicate, received_at }) => *received_at,
+        _ => arrivals[index].message.received_at,
+    };
+    let newest = (0..arrivals.len()).max_by_key(|index| (arrivals[*index].message.id.epoch_ms(), arrived_at(*index)))?;
+    let highest = arrivals.iter().map(|arrival| &arrival.message.id).max()?;
+    let inbound: Vec<usize> = (0..arrivals.len())
+        .filter(|index| {
+            let message = &arrivals[*index].message;
+            message.direction == Direction::Inbound && message.sender == Sender::Customer
+        })
+        .collect();
+    let last = &arrivals[newest];
+    Some(Activity {
+        conversation: thread.identity.conversation.clone(),
+        also: thread.identity.also.clone(),
+        channel: thread.channel,
+        account: thread.account.clone(),
+        customer: thread.customer.clone(),
+        last: LastMessage {
+            // Of one millisecond, the highest id is the one that a repetition is compared with.
+            id: highest.clone(),
+            text: last.preview.clone(),
+            sender: last.message.sender,
+            received_at: arrived_at(newest),
+        },
+        last_inbound_at: inbound
+            .iter()
+            .filter(|index| arrivals[**index].opens_window)
+            .map(|index| arrivals[*index].message.id.epoch_ms())
+            .max(),
+        last_received_at: inbound.iter().map(|index| arrived_at(*index)).max(),
+        first_inbound: inbound.iter().map(|index| arrivals[*index].message.id.clone()).min(),
+    })
+}

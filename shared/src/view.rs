@@ -1,0 +1,262 @@
+//! What leaves the service: integrations, conversations and messages as the API shows them.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    clock::rfc3339,
+    content::ContentType,
+    error::Result,
+    event::ProviderError,
+    id::{ConversationId, OrganizationId},
+    message::{Direction, Sender, Status},
+    platform::Platform,
+    store::{
+        ConnectionStatus, Conversation, ConversationStatus, HealthStatus, Integration, Message, MessageType, Store,
+    },
+    window::{Window, window},
+};
+
+/// What stands for an API key.
+const MASK: &str = "***********";
+
+/// An integration.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IntegrationView {
+    organization_id: OrganizationId,
+    platform: Platform,
+    status: ConnectionStatus,
+    credentials: Value,
+    webhook_verified: bool,
+    last_synced_at: Option<String>,
+    error_message: Option<String>,
+    health: Option<HealthView>,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HealthView {
+    status: HealthStatus,
+    reasons: Vec<String>,
+    checked_at: String,
+}
+
+impl From<Integration> for IntegrationView {
+    fn from(integration: Integration) -> Self {
+        let credentials = &integration.credentials;
+        let mut shown = json!({ "apiKey": MASK });
+        match integration.platform {
+            Platform::Whatsapp => {
+                shown["phoneNumberId"] = json!(credentials.account);
+                shown["wabaId"] = json!(credentials.waba_id);
+                shown["displayPhoneNumber"] = json!(credentials.display_phone_number);
+            }
+            Platform::Instagram => shown["instagramAccountId"] = json!(credentials.account),
+            Platform::Facebook => shown["facebookPageId"] = json!(credentials.account),
+        }
+        Self {
+            organization_id: integration.organization_id,
+            platform: integration.platform,
+            status: integration.status,
+            credentials: shown,
+            webhook_verified: integration.webhook_verified,
+            last_synced_at: integration.last_synced_at.map(rfc3339),
+            error_message: integration.error_message,
+            health: integration.health.map(|health| HealthView {
+                status: health.status,
+                reasons: health.reasons,
+                checked_at: rfc3339(health.checked_at),
+            }),
+            created_at: rfc3339(integration.created_at),
+            updated_at: rfc3339(integration.updated_at),
+        }
+    }
+}
+
+/// A conversation.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConversationView {
+    id: ConversationId,
+    channel: &'static str,
+    metadata: Value,
+    status: ConversationStatus,
+    unread: bool,
+    unread_count: usize,
+    customer: CustomerView,
+    last_message: Value,
+    assigned_to: Option<String>,
+    labels: Vec<String>,
+    window: Window,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Debug, Serialize)]
+struct CustomerView {
+    id: String,
+    name: Option<String>,
+    phone: Option<String>,
+    username: Option<String>,
+}
+
+/// Unread messages are counted up to here.
+const UNREAD_MAX: usize = 99;
+
+impl ConversationView {
+    /// A conversation as it is now. Unread messages are counted where there are any.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn load(
+        store: &Store,
+        organization: &OrganizationId,
+        conversation: Conversation,
+        now_ms: i64,
+    ) -> Result<Self> {
+        let unread_count = match &conversation.unread_from {
+            None => 0,
+            Some(from) => {
+                let read_at = conversation.read_at.unwrap_or(0);
+                let partitions = conversation.partitions();
+                store.count_unread(organization, &partitions, from, read_at, UNREAD_MAX).await?.max(1)
+            }
+        };
+        let last_message = json!({
+            "text": conversation.last_message_text,
+            "sender": conversation.last_message_sender,
+            "timestamp": rfc3339(conversation.last_message_key.epoch_ms()),
+        });
+        let name = conversation.customer_name.clone();
+        Ok(Self {
+            channel: conversation.channel.public_name(),
+            metadata: json!({ "platform": conversation.channel.platform() }),
+            status: conversation.status,
+            unread: unread_count > 0,
+            unread_count,
+            customer: CustomerView {
+                id: conversation.customer_user_id.unwrap_or_else(|| conversation.id.to_string()),
+                name: name.or(conversation.customer_username.clone()).or(conversation.customer_phone.clone()),
+                phone: conversation.customer_phone,
+                username: conversation.customer_username,
+            },
+            last_message,
+            assigned_to: conversation.assigned_to,
+            labels: conversation.labels.into_iter().collect(),
+            window: window(conversation.channel, conversation.last_inbound_at, now_ms),
+            created_at: rfc3339(conversation.created_at),
+            updated_at: rfc3339(conversation.updated_at),
+            id: conversation.id,
+        })
+    }
+}
+
+/// A message.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageView {
+    id: crate::id::MessageId,
+    conversation_id: ConversationId,
+    direction: Direction,
+    sender: Sender,
+    operator_id: Option<String>,
+    #[serde(rename = "type")]
+    message_type: MessageType,
+    content_type: ContentType,
+    text: Option<String>,
+    content: Map<String, Value>,
+    reply_to: Option<Value>,
+    reactions: Vec<Value>,
+    edited_at: Option<String>,
+    deleted_at: Option<String>,
+    timestamp: String,
+    received_at: String,
+    status: Option<Status>,
+    status_history: Vec<Value>,
+    error: Option<ProviderError>,
+}
+
+/// A message that is still `sending` after this long was left by a function that ended: whether it left is not known.
+const SENDING_MAX_MS: i64 = 30_000;
+
+impl MessageView {
+    /// A message of a conversation as it is now.
+    #[must_use]
+    pub fn new(message: Message, conversation: &Conversation, now_ms: i64) -> Self {
+        let sent_at = message.id.epoch_ms();
+        let mut history: Vec<(Status, i64)> = Vec::new();
+        for status in [
+            Status::Sending,
+            Status::Unknown,
+            Status::Accepted,
+            Status::Sent,
+            Status::Failed,
+            Status::Delivered,
+            Status::Read,
+        ] {
+            if let Some(at) = message.status_history.as_ref().and_then(|history| history.get(status.as_str())) {
+                history.push((status, *at));
+            }
+        }
+        let status = message.status.map(|status| match status {
+            Status::Sending if now_ms - sent_at > SENDING_MAX_MS => Status::Unknown,
+            Status::Accepted | Status::Sent | Status::Delivered => {
+                let watermarks =
+                    [(Status::Delivered, conversation.delivered_up_to), (Status::Read, conversation.read_up_to)];
+                let reached = watermarks.into_iter().filter_map(|(status, at)| Some((status, at?)));
+                reached.filter(|(_, at)| *at >= sent_at).fold(status, |status, (raised, at)| {
+                    if raised > status {
+                        history.push((raised, at));
+                        raised
+                    } else {
+                        status
+                    }
+                })
+            }
+            other => other,
+        });
+        let content = message.content.and_then(|content| serde_json::from_str(&content).ok()).unwrap_or_default();
+        let reply_to = (message.reply_to.is_some() || message.reply_to_external.is_some())
+            .then(|| json!({ "id": message.reply_to, "externalId": message.reply_to_external }));
+        let reactions = message.reactions.into_iter().filter_map(|(by, reaction)| {
+            Some(json!({ "by": by, "emoji": reaction.emoji?, "timestamp": rfc3339(reaction.at) }))
+        });
+        Self {
+            timestamp: rfc3339(sent_at),
+            id: message.id,
+            conversation_id: conversation.id.clone(),
+            direction: message.direction,
+            sender: message.sender,
+            operator_id: message.operator_id,
+            message_type: message.message_type,
+            content_type: message.content_type,
+            text: message.text,
+            content,
+            reply_to,
+            reactions: reactions.collect(),
+            edited_at: message.edited_at.map(rfc3339),
+            deleted_at: message.deleted_at.map(rfc3339),
+            received_at: rfc3339(message.received_at / 1000),
+            status,
+            status_history: history
+                .into_iter()
+                .map(|(status, at)| json!({ "status": status, "timestamp": rfc3339(at) }))
+                .collect(),
+            error: message.error,
+        }
+    }
+
+    /// Fills in our ids of quoted messages, where the quoted one is in the same list.
+    pub fn resolve_quotes(views: &mut [Self], external_ids: &std::collections::HashMap<String, crate::id::MessageId>) {
+        for quote in views.iter_mut().filter_map(|view| view.reply_to.as_mut()) {
+            if quote["id"].is_null()
+                && let Some(id) = quote["externalId"].as_str().and_then(|external| external_ids.get(external))
+            {
+                quote["id"] = json!(id);
+            }
+        }
+    }
+}

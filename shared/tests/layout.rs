@@ -1,0 +1,206 @@
+//! Functions, template, events and contract agree: whoever adds an endpoint is told what is still missing.
+#![expect(clippy::unwrap_used, reason = "a file that is not as expected is what these tests look for")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+};
+
+use serde_json::Value as Json;
+use serde_yaml_ng::Value as Yaml;
+
+/// `GET /api/v1/conversations`, as API Gateway spells a route.
+type Route = String;
+
+const WEBHOOK: &str = "receive-webhook";
+const WEBHOOK_PATH: &str = "/api/v1/webhooks/360dialog";
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+fn path(relative: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(relative)
+}
+
+fn read(relative: &str) -> String {
+    fs::read_to_string(path(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
+}
+
+fn names_in(folder: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(path(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// The names of the functions: the folders of `functions/`.
+fn functions() -> BTreeSet<String> {
+    names_in("functions").into_iter().filter(|name| path(&format!("functions/{name}/Cargo.toml")).exists()).collect()
+}
+
+fn template() -> Yaml {
+    serde_yaml_ng::from_str(&read("template.yaml")).unwrap()
+}
+
+fn contract() -> Yaml {
+    serde_yaml_ng::from_str(&read("openapi.yaml")).unwrap()
+}
+
+fn event(function: &str) -> Json {
+    serde_json::from_str(&read(&format!("events/{function}.json"))).unwrap()
+}
+
+/// The properties of every function in the template, by logical id.
+fn function_resources(template: &Yaml) -> BTreeMap<String, Yaml> {
+    let resources = template["Resources"].as_mapping().unwrap();
+    let functions = resources.iter().filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
+    functions.map(|(id, resource)| (text(id), resource["Properties"].clone())).collect()
+}
+
+fn text(value: &Yaml) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not a text: {value:?}")).to_owned()
+}
+
+/// `list-messages` as `ListMessages`.
+fn pascal_case(name: &str) -> String {
+    let capitalized = |word: &str| word[..1].to_uppercase() + &word[1..];
+    name.split('-').map(capitalized).collect()
+}
+
+/// `list-messages` as `listMessages`.
+fn camel_case(name: &str) -> String {
+    let pascal = pascal_case(name);
+    pascal[..1].to_lowercase() + &pascal[1..]
+}
+
+/// The routes of a function in the template.
+fn template_routes(properties: &Yaml) -> BTreeSet<Route> {
+    let events = properties["Events"].as_mapping().cloned().unwrap_or_default();
+    events
+        .values()
+        .map(|event| &event["Properties"])
+        .map(|api| route(&text(&api["Method"]), &text(&api["Path"])))
+        .collect()
+}
+
+fn route(method: &str, path: &str) -> Route {
+    format!("{} {path}", method.to_uppercase())
+}
+
+/// The routes of the contract, by operation id.
+fn contract_routes(contract: &Yaml) -> BTreeMap<String, Route> {
+    let mut routes = BTreeMap::new();
+    for (path, item) in contract["paths"].as_mapping().unwrap() {
+        for method in METHODS {
+            if let Some(operation) = item.get(method) {
+                let before = routes.insert(text(&operation["operationId"]), route(method, &text(path)));
+                assert_eq!(before, None, "{path:?}: the operation id is taken");
+            }
+        }
+    }
+    routes
+}
+
+/// Every text in a value, at any depth, under any tag.
+fn texts(value: &Yaml, found: &mut Vec<String>) {
+    match value {
+        Yaml::String(text) => found.push(text.clone()),
+        Yaml::Sequence(items) => items.iter().for_each(|item| texts(item, found)),
+        Yaml::Mapping(fields) => fields.values().for_each(|field| texts(field, found)),
+        Yaml::Tagged(tagged) => texts(&tagged.value, found),
+        Yaml::Null | Yaml::Bool(_) | Yaml::Number(_) => {}
+    }
+}
+
+fn variable_names(of: &Yaml) -> BTreeSet<String> {
+    of["Environment"]["Variables"].as_mapping().into_iter().flat_map(|names| names.keys()).map(text).collect()
+}
+
+/// Whether this can be the name of an environment variable of ours: `TABLE_NAME`.
+fn is_variable(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    text.contains('_') && text.bytes().all(allowed)
+}
+
+#[test]
+fn every_function_is_a_crate_of_its_name_and_a_member_of_the_workspace() {
+    assert!(read("Cargo.toml").contains("\"functions/*\""), "the workspace takes its members by glob");
+    for function in functions() {
+        let manifest = read(&format!("functions/{function}/Cargo.toml"));
+        assert!(
+            manifest.contains(&format!("name = \"{function}\"")),
+            "functions/{function} holds a package of another name"
+        );
+    }
+}
+
+#[test]
+fn every_function_is_in_the_template_and_every_one_there_has_its_folder() {
+    let resources = function_resources(&template());
+    let expected: BTreeMap<_, _> =
+        functions().iter().map(|name| (pascal_case(name), format!("functions/{name}"))).collect();
+    let found: BTreeMap<_, _> =
+        resources.iter().map(|(id, properties)| (id.clone(), text(&properties["CodeUri"]))).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn every_function_has_one_event_of_its_own_route() {
+    let events: BTreeSet<_> = functions().iter().map(|name| format!("{name}.json")).collect();
+    assert_eq!(names_in("events"), events);
+    let resources = function_resources(&template());
+    for function in functions() {
+        let event = event(&function);
+        assert_eq!(event["version"], "2.0", "{function}");
+        assert_eq!(event["routeKey"], event["requestContext"]["routeKey"], "{function}");
+        assert_eq!(event["rawPath"], event["requestContext"]["http"]["path"], "{function}");
+        let routes = template_routes(&resources[&pascal_case(&function)]);
+        if function == WEBHOOK {
+            assert_eq!(event["rawPath"], WEBHOOK_PATH);
+        } else {
+            assert_eq!(routes, BTreeSet::from([event["routeKey"].as_str().unwrap().to_owned()]), "{function}");
+        }
+    }
+}
+
+#[test]
+fn every_route_of_the_template_is_in_the_contract_and_every_operation_there_has_its_function() {
+    let mut expected: BTreeMap<String, Route> = functions()
+        .iter()
+        .filter(|function| *function != WEBHOOK)
+        .map(|function| {
+            (camel_case(function), template_routes(&function_resources(&template())[&pascal_case(function)]))
+        })
+        .map(|(operation, routes)| (operation, routes.into_iter().collect::<Vec<_>>().join(", ")))
+        .collect();
+    expected.insert(camel_case(WEBHOOK), route("post", WEBHOOK_PATH));
+    expected.insert("verifyWebhook".into(), route("get", WEBHOOK_PATH));
+    assert_eq!(contract_routes(&contract()), expected);
+}
+
+#[test]
+fn the_webhook_alone_is_reached_without_the_api() {
+    for (id, properties) in function_resources(&template()) {
+        let is_webhook = id == pascal_case(WEBHOOK);
+        assert_eq!(properties.get("FunctionUrlConfig").is_some(), is_webhook, "{id}");
+        assert_eq!(template_routes(&properties).is_empty(), is_webhook, "{id}");
+    }
+}
+
+#[test]
+fn every_environment_variable_of_the_template_is_read_and_every_one_that_is_read_is_set() {
+    let template = template();
+    let mut set = variable_names(&template["Globals"]["Function"]);
+    set.extend(function_resources(&template).values().flat_map(variable_names));
+    let config = read("shared/src/config.rs");
+    let literals = config.split('"').skip(1).step_by(2);
+    let read = literals.filter(|text| is_variable(text) && !text.starts_with("AWS_")).map(str::to_owned).collect();
+    assert_eq!(set, read);
+}
+
+#[test]
+fn no_function_may_do_everything_or_touch_everything() {
+    for (id, properties) in function_resources(&template()) {
+        let mut granted = Vec::new();
+        texts(&properties["Policies"], &mut granted);
+        assert!(!granted.is_empty(), "{id} has no policy");
+        assert!(granted.iter().all(|text| !text.contains('*')), "{id}: {granted:?}");
+    }
+}
