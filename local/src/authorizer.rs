@@ -45,8 +45,11 @@ impl SigningKey {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let key = PrivateKey::new(&mut getrandom::SysRng, KEY_BITS).map_err(SigningKeyError::from)?;
                 let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(SigningKeyError::from)?;
-                write_private(path, pem.as_bytes())
-                    .map_err(|source| Error::File { action: "write", path: path.to_owned(), source })?;
+                write_private(path, pem.as_bytes()).map_err(|source| Error::File {
+                    action: "write",
+                    path: path.to_owned(),
+                    source,
+                })?;
                 key
             }
             Err(source) => return Err(Error::File { action: "read", path: path.to_owned(), source }),
@@ -113,11 +116,7 @@ impl SigningKey {
     }
 }
 
-fn check_claims(
-    claims: &Map<String, Value>,
-    authorizer: &Authorizer,
-    now: i64,
-) -> std::result::Result<(), Refusal> {
+fn check_claims(claims: &Map<String, Value>, authorizer: &Authorizer, now: i64) -> std::result::Result<(), Refusal> {
     if claims.get("iss").and_then(Value::as_str) != Some(&authorizer.issuer) {
         return Err(Refusal("the token has an invalid issuer"));
     }
@@ -131,7 +130,8 @@ fn check_claims(
         return Err(Refusal("the token has an invalid audience"));
     }
     // Times are numbers and may have a fraction.
-    let time = |name: &str| claims.get(name).map(|value| value.as_f64().ok_or(Refusal("the token has an invalid time")));
+    let time =
+        |name: &str| claims.get(name).map(|value| value.as_f64().ok_or(Refusal("the token has an invalid time")));
     #[expect(clippy::cast_precision_loss, reason = "epoch seconds fit a double for millions of years")]
     let now = now as f64;
     let Some(expires) = time("exp").transpose()? else { return Err(Refusal("the token has no expiry")) };

@@ -412,7 +412,9 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_no_response_is_an_error() {
-        for answer in ["not json", r#"{"statusCode":"soon"}"#, r#"{"statusCode":200,"isBase64Encoded":true,"body":"?"}"#] {
+        for answer in
+            ["not json", r#"{"statusCode":"soon"}"#, r#"{"statusCode":200,"isBase64Encoded":true,"body":"?"}"#]
+        {
             assert!(response(answer.as_bytes(), "text/plain").is_err(), "{answer}");
         }
     }

@@ -56,7 +56,14 @@ fn cargo(workspace: &Path) -> Command {
     command.current_dir(workspace);
     let of_this_package = |name: &str| {
         name.starts_with("CARGO_PKG_")
-            || matches!(name, "CARGO_MANIFEST_DIR" | "CARGO_MANIFEST_PATH" | "CARGO_CRATE_NAME" | "CARGO_BIN_NAME" | "CARGO_PRIMARY_PACKAGE")
+            || matches!(
+                name,
+                "CARGO_MANIFEST_DIR"
+                    | "CARGO_MANIFEST_PATH"
+                    | "CARGO_CRATE_NAME"
+                    | "CARGO_BIN_NAME"
+                    | "CARGO_PRIMARY_PACKAGE"
+            )
     };
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(of_this_package) {

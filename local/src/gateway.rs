@@ -1,6 +1,6 @@
 //! The HTTP API as API Gateway serves it: routes, JWT authorizer, CORS, events of payload format 2.0.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -18,6 +18,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
+use tokio::time::timeout;
 
 use crate::{
     authorizer::{Refusal, SigningKey, claims_as_strings},
@@ -28,6 +29,8 @@ use crate::{
 
 /// API Gateway takes no larger body.
 const BODY_LIMIT_BYTES: usize = 10 << 20;
+/// API Gateway waits no longer for a function.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// What a response without a content type gets.
 const DEFAULT_CONTENT_TYPE: &str = "text/plain;charset=UTF-8";
 
@@ -64,7 +67,8 @@ impl Gateway {
         };
         let route_key = format!("{} {}", route.method, route.path);
         let event = request.http_api_event(&route_key, parameters, claims, now);
-        let answer = self.lambda.invoke(&route.function, event.to_string().into_bytes()).await;
+        let invocation = self.lambda.invoke(&route.function, event.to_string().into_bytes());
+        let answer = timeout(TIME_LIMIT, invocation).await.unwrap_or(Err(Failure::Unavailable));
         let mut response = match answer.map(|answer| event::response(&answer, DEFAULT_CONTENT_TYPE)) {
             Ok(Ok(response)) => response,
             Ok(Err(bad_answer)) => {
@@ -167,8 +171,7 @@ async fn cors(State(gateway): State<Arc<Gateway>>, request: axum::extract::Reque
     let is_preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let Some(origin) = origin else { return next.run(request).await };
-    let mut response =
-        if is_preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let mut response = if is_preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
     response.headers_mut().extend(cors_headers(cors, &origin, is_preflight));
     response
 }
@@ -206,8 +209,8 @@ mod tests {
         Route { method: method.to_owned(), path: path.to_owned(), function: String::new(), authorized: true }
     }
 
-    fn found(routes: &[Route], method: Method, path: &str) -> Option<(String, Value)> {
-        let (route, parameters) = find_route(routes, &method, path)?;
+    fn found(routes: &[Route], method: &Method, path: &str) -> Option<(String, Value)> {
+        let (route, parameters) = find_route(routes, method, path)?;
         Some((format!("{} {}", route.method, route.path), Value::Object(parameters)))
     }
 
@@ -222,17 +225,17 @@ mod tests {
 
         let key = |method, path| found(&routes, method, path).unwrap().0;
 
-        assert_eq!(key(Method::GET, "/conversations/mine"), "GET /conversations/mine");
-        assert_eq!(key(Method::GET, "/conversations/1"), "GET /conversations/{id}");
-        assert_eq!(key(Method::PUT, "/conversations/1"), "ANY /conversations/{id}");
-        assert_eq!(key(Method::GET, "/conversations/1/messages"), "ANY /{proxy+}");
+        assert_eq!(key(&Method::GET, "/conversations/mine"), "GET /conversations/mine");
+        assert_eq!(key(&Method::GET, "/conversations/1"), "GET /conversations/{id}");
+        assert_eq!(key(&Method::PUT, "/conversations/1"), "ANY /conversations/{id}");
+        assert_eq!(key(&Method::GET, "/conversations/1/messages"), "ANY /{proxy+}");
     }
 
     #[test]
     fn parameters_are_decoded() {
         let routes = [route("GET", "/a/{id}/b"), route("GET", "/files/{path+}")];
 
-        let parameters = |path| found(&routes, Method::GET, path).unwrap().1;
+        let parameters = |path| found(&routes, &Method::GET, path).unwrap().1;
 
         assert_eq!(parameters("/a/x%23y%20z/b"), json!({ "id": "x#y z" }));
         assert_eq!(parameters("/files/x/y"), json!({ "path": "x/y" }));
@@ -243,9 +246,9 @@ mod tests {
         let routes = [route("GET", "/a/{id}")];
 
         for path in ["/", "/a", "/a/", "/a//", "/a/1/", "/a/1/b", "/b/1"] {
-            assert_eq!(found(&routes, Method::GET, path), None, "{path}");
+            assert_eq!(found(&routes, &Method::GET, path), None, "{path}");
         }
-        assert_eq!(found(&routes, Method::POST, "/a/1"), None);
+        assert_eq!(found(&routes, &Method::POST, "/a/1"), None);
     }
 
     #[test]

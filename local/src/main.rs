@@ -10,7 +10,7 @@ use std::{
 use clap::Parser;
 use local::{
     error::{Error, Result},
-    start::{self, Options, Running},
+    start::{self, Binaries, Options, Running},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// `ENCRYPTION_KEY` (32 bytes) and `DIALOG360_WEBHOOK_TOKEN` are taken from the environment; where they are unset, random ones are kept in the data folder.
 #[derive(Debug, Parser)]
 #[command(name = "local", version)]
+#[expect(clippy::struct_excessive_bools, reason = "a flag is a bool")]
 struct Arguments {
     /// Port of the HTTP API; the webhook and the provider simulator listen on the next two (0: any three free ports)
     #[arg(long, default_value_t = 3000)]
@@ -109,9 +110,11 @@ impl Arguments {
             data,
             fresh: self.fresh,
             template,
-            release: self.release,
-            build: !self.no_build,
-            binaries: self.binaries,
+            binaries: match self.binaries {
+                Some(folder) => Binaries::In(folder),
+                None if self.no_build => Binaries::Kept { release: self.release },
+                None => Binaries::Built { release: self.release },
+            },
             meter: self.meter,
             parameters: self.parameters.into_iter().collect::<BTreeMap<_, _>>(),
             encryption_key: variable("ENCRYPTION_KEY")?,
@@ -135,7 +138,10 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 fn find_template(folder: &Path) -> Result<PathBuf> {
     let templates = folder.ancestors().map(|folder| folder.join("template.yaml"));
     templates.into_iter().find(|path| path.is_file()).ok_or_else(|| {
-        Error::Setting(format!("there is no template.yaml in {} or above: run this inside the project", folder.display()))
+        Error::Setting(format!(
+            "there is no template.yaml in {} or above: run this inside the project",
+            folder.display()
+        ))
     })
 }
 

@@ -211,7 +211,10 @@ impl Lambda {
     /// Kills every process of a function; `None` when there is no such function.
     #[must_use]
     pub fn kill(&self, function: &str) -> Option<usize> {
-        let environments = self.pools.get(function)?.environments();
+        let pool = self.pools.get(function)?;
+        // What comes now must not be given to a process that is about to die.
+        locked(&pool.idle).clear();
+        let environments = pool.environments();
         for environment in &environments {
             environment.kill.notify_one();
         }
@@ -257,8 +260,7 @@ fn variables(function: &Function, shared: &BTreeMap<String, String>) -> BTreeMap
         ("AWS_LAMBDA_LOG_FORMAT", if function.json_logs { "JSON" } else { "Text" }.to_owned()),
     ]);
     variables.extend(function.log_level.clone().map(|level| ("AWS_LAMBDA_LOG_LEVEL", level)));
-    let mut variables: BTreeMap<_, _> =
-        variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut variables: BTreeMap<_, _> = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     variables.extend(shared.clone());
     variables.extend(function.environment.clone());
     variables
@@ -346,7 +348,12 @@ impl Pool {
     }
 
     /// Waits for the end of the process, kills it when asked to, and forgets it.
-    async fn watch(self: Arc<Self>, environment: Arc<Environment>, mut child: Child, exited: watch::Sender<Option<String>>) {
+    async fn watch(
+        self: Arc<Self>,
+        environment: Arc<Environment>,
+        mut child: Child,
+        exited: watch::Sender<Option<String>>,
+    ) {
         let status = tokio::select! {
             status = child.wait() => status,
             () = environment.kill.notified() => match child.start_kill() {
@@ -360,10 +367,11 @@ impl Pool {
     }
 
     async fn copy_log(self: Arc<Self>, output: impl AsyncRead + Unpin) {
-        let mut lines = BufReader::new(output).lines();
-        // A line that is not UTF-8 ends the copy; functions log JSON.
-        while let Ok(Some(line)) = lines.next_line().await {
-            self.log.write(&line);
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        while output.read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
+            self.log.write(String::from_utf8_lossy(&line).trim_end());
+            line.clear();
         }
     }
 }
@@ -474,7 +482,9 @@ async fn answered(
     body: Bytes,
 ) -> StatusCode {
     let outcome = if body.len() > ANSWER_LIMIT_BYTES {
-        Outcome::Error(format!("Response payload size exceeded maximum allowed payload size ({ANSWER_LIMIT_BYTES} bytes)"))
+        Outcome::Error(format!(
+            "Response payload size exceeded maximum allowed payload size ({ANSWER_LIMIT_BYTES} bytes)"
+        ))
     } else {
         Outcome::Answer(body)
     };

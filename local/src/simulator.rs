@@ -20,7 +20,7 @@ use axum::{
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, Path as UrlPath, Query, State},
     http::{HeaderMap, Request, StatusCode},
-    response::{IntoResponse as _, Response},
+    response::Response,
     routing::{get, post},
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -356,14 +356,19 @@ struct Fields {
     fields: String,
 }
 
-async fn health_status(State(simulator): State<Simulator>, headers: HeaderMap, Query(query): Query<Fields>) -> Response {
+async fn health_status(
+    State(simulator): State<Simulator>,
+    headers: HeaderMap,
+    Query(query): Query<Fields>,
+) -> Response {
     let health = locked(&simulator.state).settings.health;
     let act = |account: &Account| Ok(payloads::health(account, health, &query.fields));
     simulator.call(Endpoint::HealthStatus, by_api_key(&headers), act).await
 }
 
 async fn graph_me(State(simulator): State<Simulator>, headers: HeaderMap) -> Response {
-    let act = |account: &Account| Ok(json!({ "id": account.id, "name": format!("Simulated {}", account.platform.name()) }));
+    let act =
+        |account: &Account| Ok(json!({ "id": account.id, "name": format!("Simulated {}", account.platform.name()) }));
     simulator.call(Endpoint::HealthStatus, by_bearer(&headers), act).await
 }
 
@@ -387,7 +392,7 @@ async fn send_whatsapp(State(simulator): State<Simulator>, headers: HeaderMap, b
     let account = by_api_key(&headers).and_then(|account| only(account, Platform::Whatsapp, None));
     let act = |account: &Account| {
         let body = messages::parse(&body)?;
-        let (sent, answer) = messages::whatsapp(account, body)?;
+        let (sent, answer) = messages::whatsapp(account, &body)?;
         if let Some(sent) = sent {
             simulator.accept(sent);
         }
@@ -428,7 +433,7 @@ impl Simulator {
     /// Meta's Send API, whichever path it came by.
     async fn send(&self, account: Result<Account, Refusal>, body: &[u8]) -> Response {
         let act = |account: &Account| {
-            let (sent, answer) = messages::send_api(account, messages::parse(body)?)?;
+            let (sent, answer) = messages::send_api(account, &messages::parse(body)?)?;
             if let Some(sent) = sent {
                 self.accept(sent);
             }
@@ -458,23 +463,16 @@ async fn simulate_inbound(State(simulator): State<Simulator>, body: Bytes) -> Re
 /// Delivers now, and tells how the first attempt went; later ones go on behind the scenes.
 async fn first_attempt(simulator: &Simulator, account: &Account, payload: String, answer: &Value) -> Response {
     let mut answer = answer.clone();
-    match simulator.webhooks.deliver(account, payload, Duration::ZERO) {
-        Some(attempt) => {
-            let status = attempt.await.ok().flatten();
-            answer["delivered"] = (status == Some(200)).into();
-            answer["status"] = status.into();
-        }
-        None => {
-            answer["delivered"] = false.into();
-            answer["status"] = Value::Null;
-            let message = format!(
-                "no webhook is registered for {} {}: connect the account first",
-                account.platform.name(),
-                account.id
-            );
-            answer["message"] = message.into();
-        }
-    }
+    let status = if let Some(attempt) = simulator.webhooks.deliver(account, payload, Duration::ZERO) {
+        attempt.await.ok().flatten()
+    } else {
+        let Account { platform, id } = account;
+        let platform = platform.name();
+        answer["message"] = format!("no webhook is registered for {platform} {id}: connect the account first").into();
+        None
+    };
+    answer["delivered"] = (status == Some(200)).into();
+    answer["status"] = status.into();
     json_response(StatusCode::OK, &answer)
 }
 

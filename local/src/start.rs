@@ -27,10 +27,12 @@ use crate::{
     template::{self, AUDIENCE, Authorizer, Emulation, System},
 };
 
+const API: &str = "the HTTP API";
+
 /// How to start.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The HTTP API listens here, the Function URL and the provider on the next two; 0 takes three free ones.
+    /// The HTTP API listens here, the Function URL and the provider on the next two; 0 takes three free neighbours.
     pub port: u16,
     /// Where state is kept.
     pub data: PathBuf,
@@ -38,12 +40,8 @@ pub struct Options {
     pub fresh: bool,
     /// The template; the workspace is its folder.
     pub template: PathBuf,
-    /// Whether to use release binaries.
-    pub release: bool,
-    /// Whether to build the functions first.
-    pub build: bool,
-    /// Where the binaries are, if not in cargo's target folder; nothing is built then.
-    pub binaries: Option<PathBuf>,
+    /// Where the functions' binaries come from.
+    pub binaries: Binaries,
     /// Whether to count calls of `DynamoDB`.
     pub meter: bool,
     /// Values for the template's parameters.
@@ -52,6 +50,23 @@ pub struct Options {
     pub encryption_key: Option<String>,
     /// `DIALOG360_WEBHOOK_TOKEN`.
     pub webhook_token: Option<String>,
+}
+
+/// Where binaries come from.
+#[derive(Debug, Clone)]
+pub enum Binaries {
+    /// Cargo builds them first.
+    Built {
+        /// For release.
+        release: bool,
+    },
+    /// Cargo has built them before.
+    Kept {
+        /// For release.
+        release: bool,
+    },
+    /// They are in this folder.
+    In(PathBuf),
 }
 
 /// The running system.
@@ -149,8 +164,11 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
         ]),
     };
     let simulator_file = data.file(state::SIMULATOR_FILE);
-    let simulator = Simulator::open(&simulator_file)
-        .map_err(|source| Error::File { action: "read", path: simulator_file, source })?;
+    let simulator = Simulator::open(&simulator_file).map_err(|source| Error::File {
+        action: "read",
+        path: simulator_file,
+        source,
+    })?;
     serve(url_listener, function_url::router(system.webhook, Arc::clone(&lambda)))?;
     let gateway = Gateway { api: system.api, lambda: Arc::clone(&lambda), signing_key };
     serve(api_listener, gateway.router(developer::router(developer)))?;
@@ -187,42 +205,53 @@ async fn find_binaries(
     say: &impl Fn(&str),
 ) -> Result<Vec<(template::Function, PathBuf)>> {
     let workspace = options.template.parent().unwrap_or(Path::new(".")).to_owned();
-    let folder = match &options.binaries {
-        Some(folder) => folder.clone(),
-        None => {
-            let names: Vec<String> = system.functions.iter().map(|function| function.name.clone()).collect();
-            let (release, build) = (options.release, options.build);
-            if build {
-                say(&format!("Building {} functions (the first time takes a few minutes)…", names.len()));
-            }
-            let finding = spawn_blocking(move || {
-                if build {
-                    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                    functions::build(&workspace, &names, release)?;
-                }
-                functions::binaries(&workspace, release)
-            });
-            finding.await.unwrap_or(Err(Error::Build))?
-        }
+    let (release, build) = match &options.binaries {
+        Binaries::Built { release } => (*release, true),
+        Binaries::Kept { release } => (*release, false),
+        Binaries::In(folder) => return with_binaries(system, folder),
     };
+    let names: Vec<String> = system.functions.iter().map(|function| function.name.clone()).collect();
+    if build {
+        say(&format!("Building {} functions (the first time takes a few minutes)…", names.len()));
+    }
+    let finding = spawn_blocking(move || {
+        if build {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            functions::build(&workspace, &names, release)?;
+        }
+        functions::binaries(&workspace, release)
+    });
+    with_binaries(system, &finding.await.unwrap_or(Err(Error::Build))?)
+}
+
+fn with_binaries(system: &System, folder: &Path) -> Result<Vec<(template::Function, PathBuf)>> {
     let with_binary = |function: &template::Function| {
-        functions::binary(&folder, &function.name).map(|binary| (function.clone(), binary))
+        functions::binary(folder, &function.name).map(|binary| (function.clone(), binary))
     };
     system.functions.iter().map(with_binary).collect()
 }
 
-/// The three public listeners.
+/// The three public listeners, on neighbouring ports.
 fn listen(port: u16) -> Result<[TcpListener; 3]> {
-    let offset = |offset: u16| if port == 0 { Ok(0) } else { port.checked_add(offset).ok_or(too_high(port)) };
-    Ok([
-        listener(port, "the HTTP API")?,
-        listener(offset(1)?, "the webhook's Function URL")?,
-        listener(offset(2)?, "the provider simulator")?,
-    ])
+    if port != 0 {
+        return listen_from(listener(port, API)?);
+    }
+    let mut attempts = 0;
+    loop {
+        match listen_from(listener(0, API)?) {
+            Err(Error::PortInUse { .. } | Error::Setting(_)) if attempts < 100 => attempts += 1,
+            result => return result,
+        }
+    }
 }
 
-fn too_high(port: u16) -> Error {
-    Error::Setting(format!("--port {port} leaves no room for the two ports after it"))
+fn listen_from(api: TcpListener) -> Result<[TcpListener; 3]> {
+    let address = api.local_addr().map_err(|source| Error::Listen { port: 0, what: API, source })?;
+    let port = address.port();
+    let too_high = || Error::Setting(format!("--port {port} leaves no room for the two ports after it"));
+    let url = port.checked_add(1).ok_or_else(too_high)?;
+    let provider = port.checked_add(2).ok_or_else(too_high)?;
+    Ok([api, listener(url, "the webhook's Function URL")?, listener(provider, "the provider simulator")?])
 }
 
 fn private_listener(what: &'static str) -> Result<TcpListener> {
@@ -251,8 +280,11 @@ fn serve_private(router: Router, what: &'static str) -> Result<String> {
 }
 
 fn serve(listener: TcpListener, router: Router) -> Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)
-        .map_err(|source| Error::Listen { port: 0, what: "a listener", source })?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(|source| Error::Listen {
+        port: 0,
+        what: "a listener",
+        source,
+    })?;
     let listener = listener.tap_io(|connection| {
         // Small answers must not wait for each other.
         if let Err(error) = connection.set_nodelay(true) {

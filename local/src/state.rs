@@ -72,8 +72,7 @@ impl DataFolder {
     fn empty(&self) -> Result<()> {
         let wal = format!("{TABLE_FILE}-wal");
         let shm = format!("{TABLE_FILE}-shm");
-        let files =
-            [TABLE_FILE, &wal, &shm, SIMULATOR_FILE, SIGNING_KEY_FILE, ENCRYPTION_KEY_FILE, WEBHOOK_TOKEN_FILE];
+        let files = [TABLE_FILE, &wal, &shm, SIMULATOR_FILE, SIGNING_KEY_FILE, ENCRYPTION_KEY_FILE, WEBHOOK_TOKEN_FILE];
         for name in files {
             removed(fs::remove_file(self.file(name)), &self.file(name))?;
         }
@@ -117,11 +116,17 @@ impl DataFolder {
             Ok(text) => Ok(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut random = vec![0; bytes];
-                getrandom::fill(&mut random)
-                    .map_err(|error| Error::File { action: "make", path: path.clone(), source: error.into() })?;
+                getrandom::fill(&mut random).map_err(|error| Error::File {
+                    action: "make",
+                    path: path.clone(),
+                    source: error.into(),
+                })?;
                 let text = URL_SAFE_NO_PAD.encode(random);
-                write_private(&path, text.as_bytes())
-                    .map_err(|source| Error::File { action: "write", path, source })?;
+                write_private(&path, text.as_bytes()).map_err(|source| Error::File {
+                    action: "write",
+                    path,
+                    source,
+                })?;
                 Ok(text)
             }
             Err(source) => Err(Error::File { action: "read", path, source }),

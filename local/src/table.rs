@@ -51,9 +51,11 @@ pub fn serve(file: &Path, table: &Table, listener: std::net::TcpListener) -> Res
 
 fn create(database: &Database, table: &Table) -> Result<()> {
     let failed = |action| move |source| Error::Table { action, source };
-    let refused = |action| move |source: serde_json::Error| Error::Template {
-        place: "Resources.Table.Properties".to_owned(),
-        problem: format!("cannot {action}: {source}"),
+    let refused = |action| {
+        move |source: serde_json::Error| Error::Template {
+            place: "Resources.Table.Properties".to_owned(),
+            problem: format!("cannot {action}: {source}"),
+        }
     };
     if database.get_table_metadata(&table.name).map_err(failed("look for the table"))?.is_some() {
         return same_definition(database, table);
@@ -82,7 +84,10 @@ fn same_definition(database: &Database, table: &Table) -> Result<()> {
     if same {
         Ok(())
     } else {
-        let problem = format!("the table {} in the data folder has other keys or indexes than the template's: start with --fresh", table.name);
+        let problem = format!(
+            "the table {} in the data folder has other keys or indexes than the template's: start with --fresh",
+            table.name
+        );
         Err(Error::Setting(problem))
     }
 }

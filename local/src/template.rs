@@ -154,8 +154,7 @@ pub struct ClaimNames {
 pub fn load(path: &Path, emulation: &Emulation) -> Result<System> {
     let text =
         fs::read_to_string(path).map_err(|source| Error::File { action: "read", path: path.to_owned(), source })?;
-    let yaml =
-        serde_yaml_ng::from_str(&text).map_err(|source| Error::Yaml { path: path.to_owned(), source })?;
+    let yaml = serde_yaml_ng::from_str(&text).map_err(|source| Error::Yaml { path: path.to_owned(), source })?;
     Template::new(&plain(yaml), emulation)?.system()
 }
 
@@ -259,11 +258,11 @@ impl<'a> Template<'a> {
             }
             let function = self.function(id, resource)?;
             routes.extend(self.routes(id, resource, &function.name)?);
-            if self.has_function_url(id, resource)? {
-                if let Some(other) = webhook.replace(function.name.clone()) {
-                    let problem = format!("a second Function URL, after {other}: this machine serves one");
-                    return Err(wrong(&format!("Resources.{id}.Properties.FunctionUrlConfig"), problem));
-                }
+            if self.has_function_url(id, resource)?
+                && let Some(other) = webhook.replace(function.name.clone())
+            {
+                let problem = format!("a second Function URL, after {other}: this machine serves one");
+                return Err(wrong(&format!("Resources.{id}.Properties.FunctionUrlConfig"), problem));
             }
             functions.push(function);
         }
@@ -334,7 +333,8 @@ impl<'a> Template<'a> {
             }
         };
         let mut environment = BTreeMap::new();
-        let globals = (&self.document["Globals"]["Function"]["Environment"]["Variables"], "Globals.Function".to_owned());
+        let globals =
+            (&self.document["Globals"]["Function"]["Environment"]["Variables"], "Globals.Function".to_owned());
         let own = (&properties["Environment"]["Variables"], format!("Resources.{id}.Properties"));
         for (variables, owner) in [globals, own] {
             for (name, value) in variables.as_object().into_iter().flatten() {
@@ -404,7 +404,9 @@ impl<'a> Template<'a> {
         let (id, api) = match apis.as_slice() {
             [] => return Ok((None, None)),
             [one] => *one,
-            [_, (id, _), ..] => return Err(wrong(&format!("Resources.{id}"), "a second HTTP API: this machine serves one")),
+            [_, (id, _), ..] => {
+                return Err(wrong(&format!("Resources.{id}"), "a second HTTP API: this machine serves one"));
+            }
         };
         let place = format!("Resources.{id}.Properties");
         let properties = &api["Properties"];
@@ -563,7 +565,9 @@ impl<'a> Template<'a> {
                 Ok(Some(Value::String(self.with_secrets(&text, place)?)))
             }
             "Fn::If" => {
-                let [condition, yes, no] = self.three(argument, place)?;
+                let Some([condition, yes, no]) = argument.as_array().map(Vec::as_slice) else {
+                    return Err(wrong(place, "If needs a condition and two values"));
+                };
                 let name = condition.as_str().ok_or_else(|| wrong(place, "If needs a condition's name"))?;
                 self.resolve(if self.condition(name, place)? { yes } else { no }, place)
             }
@@ -614,13 +618,6 @@ impl<'a> Template<'a> {
         }
     }
 
-    fn three<'v>(&self, argument: &'v Value, place: &str) -> Result<[&'v Value; 3]> {
-        match argument.as_array().map(Vec::as_slice) {
-            Some([first, second, third]) => Ok([first, second, third]),
-            _ => Err(wrong(place, "If needs a condition and two values")),
-        }
-    }
-
     fn condition(&self, name: &str, place: &str) -> Result<bool> {
         let condition = &self.document["Conditions"][name];
         if condition.is_null() {
@@ -660,7 +657,9 @@ impl<'a> Template<'a> {
             Some("AWS::Logs::LogGroup") => named("LogGroupName")?,
             Some("AWS::Serverless::HttpApi") => "local".to_owned(),
             Some("AWS::Serverless::Function") => named("FunctionName")?,
-            Some(kind) => return Err(wrong(place, format!("a Ref to {name} ({kind}) is not emulated on this machine"))),
+            Some(kind) => {
+                return Err(wrong(place, format!("a Ref to {name} ({kind}) is not emulated on this machine")));
+            }
         };
         Ok(Value::String(value))
     }
@@ -702,7 +701,7 @@ impl<'a> Template<'a> {
             let end = rest[start..].find('}').ok_or_else(|| wrong(place, "a ${ without its }"))? + start;
             let name = rest[start + 2..end].trim();
             if let Some(literal) = name.strip_prefix('!') {
-                result.push_str(&format!("${{{literal}}}"));
+                result.extend(["${", literal, "}"]);
             } else if let Some(value) = extra.get(name) {
                 result.push_str(&as_text(value, place)?);
             } else if let (Some((resource, attribute)), false) = (name.split_once('.'), name.starts_with("AWS::")) {
@@ -722,9 +721,9 @@ impl<'a> Template<'a> {
         let end = text[start..].find("}}").ok_or_else(|| wrong(place, "a {{resolve: without its }}"))? + start;
         let reference = &text[start + "{{resolve:".len()..end];
         let arn = secret_arn("WebhookToken");
-        let known = reference.strip_prefix("secretsmanager:").is_some_and(|id| {
-            id.strip_prefix(&arn).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-        });
+        let known = reference
+            .strip_prefix("secretsmanager:")
+            .is_some_and(|id| id.strip_prefix(&arn).is_some_and(|rest| rest.is_empty() || rest.starts_with(':')));
         if !known {
             return Err(wrong(place, format!("{{{{resolve:{reference}}}}} names no secret of this template")));
         }
@@ -905,6 +904,17 @@ mod tests {
             let error = read(&TEMPLATE.replacen(from, to, 1), &emulation()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn the_projects_own_template_is_understood() {
+        let system = read(include_str!("../../template.yaml"), &emulation()).unwrap();
+
+        assert_eq!(system.webhook.as_deref(), Some("receive-webhook"));
+        assert_eq!(system.webhook_url, "http://127.0.0.1:3001/api/v1/webhooks/360dialog");
+        assert!(system.api.routes.iter().all(|route| route.authorized));
+        assert!(system.api.cors.is_some());
+        assert_eq!(system.table.ttl_attribute.as_deref(), Some("expiresAt"));
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl std::ops::AddAssign for Counts {
 }
 
 /// Whose events they are, and when they came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Inbound<'a> {
     /// The table.
     pub store: &'a Store,
@@ -60,12 +60,6 @@ pub struct Inbound<'a> {
     pub account: &'a AccountId,
     /// When the delivery came, epoch microseconds.
     pub now_us: i64,
-}
-
-impl std::fmt::Debug for Store {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Store")
-    }
 }
 
 /// A message on its way into its thread, with the new ids of the customer that it may tell of.

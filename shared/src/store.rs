@@ -27,7 +27,7 @@ pub use conversation::{Activity, Changes, Conversation, ConversationStatus, Last
 pub use inbox::{InboxFilter, InboxPage};
 pub use integration::{
     Connection, ConnectionStatus, Credentials, Health, HealthStatus, Integration, KEY_REFUSED, KEY_UNREADABLE, Owner,
-    OwnerStatus,
+    OwnerStatus, WEBHOOK_ELSEWHERE,
 };
 pub use message::{Message, MessageType, ReactionEntry, Received};
 pub use outbound::{Answer, Begun, Note, Outcome, Reply};

@@ -11,7 +11,7 @@ use shared::{
     http,
     id::{AccountId, OrganizationId},
     platform::Platform,
-    store::{ConnectionStatus, Credentials, Health, Integration, Store, Stored},
+    store::{ConnectionStatus, Credentials, Health, Integration, Store, Stored, WEBHOOK_ELSEWHERE},
     vault::{SealedKey, Vault},
     view::IntegrationView,
     webhook_token,
@@ -106,14 +106,20 @@ async fn connect(
     let Wanted { organization, platform, account, api_key, .. } = wanted;
     let sealed_key = connecting.vault.seal(organization, *platform, api_key).await?;
     let same_account = previous.filter(|previous| previous.credentials.account == *account);
+    let mut error_message = None;
     let webhook_verified = if connecting.provider.registers_webhooks(*platform) {
         // Proven by the provider's word, where that names the account; else by the first delivery.
         let is_ours = register_webhook(connecting, wanted).await?;
+        error_message = (!is_ours).then(|| WEBHOOK_ELSEWHERE.to_owned());
         is_ours && (check.account.is_some() || same_account.is_some_and(|previous| previous.webhook_verified))
     } else {
         same_account.is_some_and(|previous| previous.webhook_verified)
     };
-    let integration = integration(wanted, sealed_key, check, webhook_verified, previous, now_ms);
+    let integration = Integration {
+        webhook_verified,
+        error_message,
+        ..integration(wanted, sealed_key, check, previous, now_ms)
+    };
     connecting.store.put_integration(&integration, previous).await?;
     Ok(integration)
 }
@@ -131,7 +137,6 @@ fn integration(
     wanted: &Wanted,
     sealed_key: SealedKey,
     check: KeyCheck,
-    webhook_verified: bool,
     previous: Option<&Integration>,
     now_ms: i64,
 ) -> Integration {
@@ -145,7 +150,7 @@ fn integration(
             display_phone_number: check.display_phone_number,
             sealed_key,
         },
-        webhook_verified,
+        webhook_verified: false,
         last_synced_at: Some(now_ms),
         error_message: None,
         health: Some(Health { status: check.status, reasons: check.reasons, checked_at: now_ms }),

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt, stream};
 use lambda_http::{
     Body, Request, RequestExt, Response,
     http::{Method, StatusCode, header},
@@ -30,6 +31,10 @@ const PATH: &str = "/api/v1/webhooks/360dialog";
 const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
 const DIALOG360_SIGNATURE: &str = "x-360dialog-signature";
 const META_SIGNATURE: &str = "x-hub-signature-256";
+/// How many accounts of one delivery are worked on at once.
+const ACCOUNTS: usize = 8;
+/// How many events are put into quarantine at once.
+const PUTS: usize = 32;
 /// How long an account's owner is believed without being asked for again.
 const OWNER_FOR: Duration = Duration::from_secs(60);
 /// How many owners are remembered.
@@ -137,6 +142,7 @@ async fn store(webhook: &Webhook, proof: &Proof, body: &[u8], now_us: i64) -> Co
     };
     let mut counts = Counts::default();
     let mut by_account: BTreeMap<(Platform, AccountId), Vec<Event>> = BTreeMap::new();
+    let mut homeless = Vec::new();
     for event in events {
         match (account_of(&event, proof), &event.kind) {
             (Some(account), _) => by_account.entry((event.platform, account)).or_default().push(event),
@@ -145,15 +151,17 @@ async fn store(webhook: &Webhook, proof: &Proof, body: &[u8], now_us: i64) -> Co
                 info!(what, "noticed {what}");
                 counts.ignored += 1;
             }
-            (None, EventKind::Unknown { reason }) => {
-                counts += keep(webhook, &event, reason, now_ms).await;
-            }
-            (None, _) => counts += keep(webhook, &event, "no account named", now_ms).await,
+            (None, EventKind::Unknown { reason }) => homeless.push((*reason, event)),
+            (None, _) => homeless.push(("no account named", event)),
         }
     }
-    for ((platform, account), events) in by_account {
-        counts += store_of_account(webhook, proof, platform, &account, events, now_us).await;
+    let mut accounts = stream::iter(by_account)
+        .map(|((platform, account), events)| store_of_account(webhook, proof, platform, account, events, now_us))
+        .buffer_unordered(ACCOUNTS);
+    while let Some(outcome) = accounts.next().await {
+        counts += outcome;
     }
+    counts += keep(webhook, homeless, now_ms).await;
     counts
 }
 
@@ -170,10 +178,11 @@ async fn store_of_account(
     webhook: &Webhook,
     proof: &Proof,
     platform: Platform,
-    account: &AccountId,
+    account: AccountId,
     events: Vec<Event>,
     now_us: i64,
 ) -> Counts {
+    let account = &account;
     let owner = match owner(webhook, proof, platform, account).await {
         Ok(owner) => owner,
         Err(error) => {
@@ -187,11 +196,8 @@ async fn store_of_account(
         Some(_) => None,
     };
     let (Some(owner), None) = (owner, refused) else {
-        let mut counts = Counts::default();
-        for event in events {
-            counts += keep(webhook, &event, refused.unwrap_or_default(), now_us / 1000).await;
-        }
-        return counts;
+        let reason = refused.unwrap_or_default();
+        return keep(webhook, events.into_iter().map(|event| (reason, event)).collect(), now_us / 1000).await;
     };
     if owner.status == OwnerStatus::Disconnected {
         warn!(metric = "disconnected", count = events.len(), %platform, "a disconnected integration still receives");
@@ -251,10 +257,22 @@ fn remember(webhook: &Webhook, platform: Platform, account: &AccountId, owner: O
     }
 }
 
-async fn keep(webhook: &Webhook, event: &Event, reason: &str, now_ms: i64) -> Counts {
-    let raw = event.raw.to_string();
-    let account = event.account.as_ref();
-    or_failed(quarantine(&webhook.store, Some(event.platform), account, raw.as_bytes(), reason, now_ms).await)
+/// Keeps events that have no place, each with its reason.
+async fn keep(webhook: &Webhook, events: Vec<(&'static str, Event)>, now_ms: i64) -> Counts {
+    let kept: Vec<_> = events
+        .into_iter()
+        .map(|(reason, event)| async move {
+            let raw = event.raw.to_string();
+            let account = event.account.as_ref();
+            quarantine(&webhook.store, Some(event.platform), account, raw.as_bytes(), reason, now_ms).await
+        })
+        .collect();
+    let mut kept = stream::iter(kept).buffer_unordered(PUTS);
+    let mut counts = Counts::default();
+    while let Some(outcome) = kept.next().await {
+        counts += or_failed(outcome);
+    }
+    counts
 }
 
 fn or_failed(outcome: Result<Counts>) -> Counts {

@@ -6,7 +6,7 @@ use shared::{
     config::Claims,
     dialog360::{Failure, Provider, speaks_for},
     http,
-    store::{Connection, ConnectionStatus, Health, Integration, KEY_REFUSED, KEY_UNREADABLE, Store},
+    store::{Connection, ConnectionStatus, Health, Integration, KEY_REFUSED, KEY_UNREADABLE, Store, WEBHOOK_ELSEWHERE},
     vault::{self, Vault},
     view::IntegrationView,
 };
@@ -60,9 +60,11 @@ async fn check(testing: &Testing, integration: &Integration) -> Result<Connectio
     if !speaks_for(&answer, &integration.credentials.account) {
         return Ok(refused(OTHER_ACCOUNT));
     }
+    let mut error_message = None;
     let webhook_verified = if testing.provider.registers_webhooks(platform) {
         let registered = testing.provider.registered_webhook(platform, &api_key).await?;
         let is_ours = registered.as_ref() == Some(&testing.webhook_url);
+        error_message = (!is_ours).then(|| WEBHOOK_ELSEWHERE.to_owned());
         // Where the provider names no account, ours is proven by the first delivery only.
         Some(is_ours && (answer.account.is_some() || integration.webhook_verified))
     } else {
@@ -73,5 +75,5 @@ async fn check(testing: &Testing, integration: &Integration) -> Result<Connectio
         ConnectionStatus::Connected | ConnectionStatus::Error => ConnectionStatus::Connected,
     };
     let health = Health { status: answer.status, reasons: answer.reasons, checked_at };
-    Ok(Connection { status, health: Some(health), webhook_verified, error_message: None, checked_at })
+    Ok(Connection { status, health: Some(health), webhook_verified, error_message, checked_at })
 }

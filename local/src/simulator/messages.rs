@@ -205,7 +205,13 @@ pub(super) fn parse(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
     serde_json::from_slice(body).map_err(|_| Refusal::parameter("Invalid JSON in the request body"))
 }
 
-fn accepted(account: &Account, to: &str, text: Option<&str>, callback_data: Option<&str>, body: Map<String, Value>) -> Sent {
+fn accepted(
+    account: &Account,
+    to: &str,
+    text: Option<&str>,
+    callback_data: Option<&str>,
+    body: &Map<String, Value>,
+) -> Sent {
     Sent {
         account: account.clone(),
         id: new_id(account.platform),
@@ -213,12 +219,12 @@ fn accepted(account: &Account, to: &str, text: Option<&str>, callback_data: Opti
         text: text.map(str::to_owned),
         callback_data: callback_data.map(str::to_owned),
         at: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
-        body: Value::Object(body),
+        body: Value::Object(body.clone()),
     }
 }
 
 /// `POST /messages`: the message, unless the call was a read receipt, and the answer.
-pub(super) fn whatsapp(account: &Account, body: Map<String, Value>) -> Result<(Option<Sent>, Value), Refusal> {
+pub(super) fn whatsapp(account: &Account, body: &Map<String, Value>) -> Result<(Option<Sent>, Value), Refusal> {
     let text_of = |name: &str| body.get(name).and_then(Value::as_str);
     if text_of("messaging_product") != Some("whatsapp") {
         return Err(Refusal::missing("messaging_product"));
@@ -248,20 +254,21 @@ pub(super) fn whatsapp(account: &Account, body: Map<String, Value>) -> Result<(O
     let callback_data = match body.get("biz_opaque_callback_data") {
         None => None,
         Some(Value::String(data)) if data.len() <= CALLBACK_DATA => Some(data.as_str()),
-        Some(_) => return Err(Refusal::invalid("biz_opaque_callback_data must be a string of at most 512 characters.")),
+        Some(_) => {
+            return Err(Refusal::invalid("biz_opaque_callback_data must be a string of at most 512 characters."));
+        }
     };
     if body.get("context").is_some_and(|context| !context["message_id"].is_string()) {
         return Err(Refusal::invalid("context must name a message_id."));
     }
     let to = contact["wa_id"].as_str().or(contact["user_id"].as_str()).unwrap_or_default();
-    let sent = accepted(account, to, text, callback_data, body.clone());
-    let answer =
-        json!({ "messaging_product": "whatsapp", "contacts": [contact], "messages": [{ "id": sent.id }] });
+    let sent = accepted(account, to, text, callback_data, body);
+    let answer = json!({ "messaging_product": "whatsapp", "contacts": [contact], "messages": [{ "id": sent.id }] });
     Ok((Some(sent), answer))
 }
 
 /// Meta's Send API: the message, unless the call was a sender action, and the answer.
-pub(super) fn send_api(account: &Account, body: Map<String, Value>) -> Result<(Option<Sent>, Value), Refusal> {
+pub(super) fn send_api(account: &Account, body: &Map<String, Value>) -> Result<(Option<Sent>, Value), Refusal> {
     let to = body.get("recipient").and_then(|recipient| recipient["id"].as_str()).filter(|id| !id.is_empty());
     let to = to.ok_or_else(|| Refusal::parameter("param recipient must be non-empty."))?;
     if body.get("sender_action").is_some_and(Value::is_string) {
@@ -297,7 +304,7 @@ pub(super) fn send_api(account: &Account, body: Map<String, Value>) -> Result<(O
         Value::String(metadata) if metadata.len() <= METADATA => Some(metadata.as_str()),
         _ => return Err(Refusal::parameter("param message[metadata] must be a string of at most 1000 characters")),
     };
-    let sent = accepted(account, to, text, metadata, body.clone());
+    let sent = accepted(account, to, text, metadata, body);
     let answer = json!({ "recipient_id": to, "message_id": sent.id });
     Ok((Some(sent), answer))
 }
@@ -319,7 +326,7 @@ mod tests {
     }
 
     fn send(body: &Value) -> Result<(Option<Sent>, Value), Refusal> {
-        whatsapp(&account(Platform::Whatsapp), body.as_object().unwrap().clone())
+        whatsapp(&account(Platform::Whatsapp), body.as_object().unwrap())
     }
 
     #[test]
@@ -357,7 +364,14 @@ mod tests {
             assert_eq!(refusal.status, 400, "{name}");
             assert_eq!(refusal.body["error"]["code"], code, "{name}");
         }
-        assert!(send(&{ let mut body = text(); body["text"]["body"] = "ä".repeat(4096).into(); body }).is_ok());
+        assert!(
+            send(&{
+                let mut body = text();
+                body["text"]["body"] = "ä".repeat(4096).into();
+                body
+            })
+            .is_ok()
+        );
     }
 
     #[test]
@@ -384,19 +398,19 @@ mod tests {
 
     #[test]
     fn limits_of_the_send_api_depend_on_the_platform() {
-        let send = |platform, text: &str| {
+        let call = |platform, text: &str| {
             let body = json!({
                 "recipient": { "id": "73" }, "messaging_type": "RESPONSE", "message": { "text": text, "metadata": "c.m" },
             });
-            send_api(&account(platform), body.as_object().unwrap().clone())
+            send_api(&account(platform), body.as_object().unwrap())
         };
 
-        assert!(send(Platform::Facebook, &"ä".repeat(2000)).is_ok());
-        assert!(send(Platform::Facebook, &"ä".repeat(2001)).is_err());
-        assert!(send(Platform::Instagram, &"ä".repeat(500)).is_ok());
-        assert!(send(Platform::Instagram, &"ä".repeat(501)).is_err());
-        assert!(send(Platform::Instagram, "").is_err());
-        let (sent, answer) = send(Platform::Facebook, "Hi").unwrap();
+        assert!(call(Platform::Facebook, &"ä".repeat(2000)).is_ok());
+        assert!(call(Platform::Facebook, &"ä".repeat(2001)).is_err());
+        assert!(call(Platform::Instagram, &"ä".repeat(500)).is_ok());
+        assert!(call(Platform::Instagram, &"ä".repeat(501)).is_err());
+        assert!(call(Platform::Instagram, "").is_err());
+        let (sent, answer) = call(Platform::Facebook, "Hi").unwrap();
         assert_eq!(sent.unwrap().callback_data.as_deref(), Some("c.m"));
         assert_eq!(answer["recipient_id"], "73");
     }
@@ -407,7 +421,7 @@ mod tests {
             "recipient": { "id": "73" }, "messaging_type": "MESSAGE_TAG", "tag": "ACCOUNT_UPDATE", "message": { "text": "x" },
         });
 
-        let refusal = send_api(&account(Platform::Facebook), body.as_object().unwrap().clone()).unwrap_err();
+        let refusal = send_api(&account(Platform::Facebook), body.as_object().unwrap()).unwrap_err();
 
         assert_eq!(refusal.body["error"]["code"], 100);
     }

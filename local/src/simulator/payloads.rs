@@ -146,9 +146,7 @@ pub(super) fn status(sent: &Sent, status: &str, at: i64, errors: Option<Value>) 
             }
             (from_us, "message", echo)
         }
-        (Platform::Facebook, "delivered") => {
-            (from_customer, "delivery", json!({ "mids": [sent.id], "watermark": at }))
-        }
+        (Platform::Facebook, "delivered") => (from_customer, "delivery", json!({ "mids": [sent.id], "watermark": at })),
         (Platform::Facebook, "read") => (from_customer, "read", json!({ "watermark": at })),
         (Platform::Instagram, "read") => (from_customer, "read", json!({ "mid": sent.id })),
         _ => return None,
@@ -172,8 +170,7 @@ fn whatsapp_status(sent: &Sent, status: &str, at: i64, errors: Option<Value>) ->
         return whatsapp(&sent.account.id, &json!({ "statuses": [update] }));
     }
     if status == "sent" || status == "delivered" {
-        update["pricing"] =
-            json!({ "billable": false, "pricing_model": "PMP", "type": "free_customer_service", "category": "service" });
+        update["pricing"] = json!({ "billable": false, "pricing_model": "PMP", "type": "free_customer_service", "category": "service" });
     }
     let contact = json!({ "profile": {}, "wa_id": sent.to });
     whatsapp(&sent.account.id, &json!({ "contacts": [contact], "statuses": [update] }))
@@ -273,8 +270,7 @@ mod tests {
     #[test]
     fn messenger_and_instagram_messages_differ_in_their_object() {
         for (platform, object) in [("facebook", "page"), ("instagram", "instagram")] {
-            let request =
-                json!({ "platform": platform, "accountId": "1001", "from": "73", "text": "Hi", "timestamp": 1_767_877_201 });
+            let request = json!({ "platform": platform, "accountId": "1001", "from": "73", "text": "Hi", "timestamp": 1_767_877_201 });
             let (_, payload) = inbound(request);
             assert_eq!(payload["object"], object);
             let item = &payload["entry"][0]["messaging"][0];
@@ -286,7 +282,8 @@ mod tests {
     #[test]
     fn any_body_can_be_delivered() {
         let inbound: Inbound =
-            serde_json::from_value(json!({ "platform": "whatsapp", "accountId": "1", "payloadText": "not json" })).unwrap();
+            serde_json::from_value(json!({ "platform": "whatsapp", "accountId": "1", "payloadText": "not json" }))
+                .unwrap();
 
         assert_eq!(inbound.payload(0).unwrap(), (None, "not json".to_owned()));
     }
@@ -298,11 +295,16 @@ mod tests {
         assert_eq!(update["biz_opaque_callback_data"], "c.m");
         assert_eq!(update["status"], "delivered");
 
-        let item = |platform, name| status(&sent(platform), name, 5, None).map(|body| body["entry"][0]["messaging"][0].clone());
+        let item = |platform, name| {
+            status(&sent(platform), name, 5, None).map(|body| body["entry"][0]["messaging"][0].clone())
+        };
         let echo = item(Platform::Facebook, "sent").unwrap();
         assert_eq!(echo["sender"]["id"], "1001");
         assert_eq!(echo["message"]["metadata"], "c.m");
-        assert_eq!(item(Platform::Facebook, "delivered").unwrap()["delivery"], json!({ "mids": ["m1"], "watermark": 5 }));
+        assert_eq!(
+            item(Platform::Facebook, "delivered").unwrap()["delivery"],
+            json!({ "mids": ["m1"], "watermark": 5 })
+        );
         assert_eq!(item(Platform::Facebook, "read").unwrap()["read"], json!({ "watermark": 5 }));
         assert_eq!(item(Platform::Instagram, "sent").unwrap()["message"]["metadata"], Value::Null);
         assert_eq!(item(Platform::Instagram, "delivered"), None);

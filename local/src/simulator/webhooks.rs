@@ -134,12 +134,7 @@ impl Webhooks {
     }
 
     /// Queues an update, due after `delay`; `None` where the account has no webhook.
-    pub(super) fn deliver(
-        self: &Arc<Self>,
-        account: &Account,
-        body: String,
-        delay: Duration,
-    ) -> Option<FirstAttempt> {
+    pub(super) fn deliver(self: &Arc<Self>, account: &Account, body: String, delay: Duration) -> Option<FirstAttempt> {
         self.registration(account)?;
         let now = now_ms();
         let id = {
@@ -308,7 +303,9 @@ mod tests {
 
     #[test]
     fn only_web_addresses_are_registered() {
-        for url in ["", "hooks.example.com", "ftp://example.com/x", "http://", &format!("https://e.com/{}", "x".repeat(200))] {
+        for url in
+            ["", "hooks.example.com", "ftp://example.com/x", "http://", &format!("https://e.com/{}", "x".repeat(200))]
+        {
             let registration = Registration { url: url.to_owned(), headers: BTreeMap::new() };
             assert!(registration.check().is_err(), "{url}");
         }

@@ -144,6 +144,9 @@ pub const KEY_REFUSED: &str =
 /// What an admin is told when the stored key does not open.
 pub const KEY_UNREADABLE: &str = "The stored API key cannot be read any more. Connect again with the key.";
 
+/// What an admin is told when the provider delivers to somebody else.
+pub const WEBHOOK_ELSEWHERE: &str = "The provider delivers to another webhook. Connect again to register ours.";
+
 /// A claim that was never finished is free again after this long.
 const PENDING_CLAIM_MS: i64 = 120_000;
 

@@ -1,0 +1,381 @@
+//! The rig itself, with a small template and two small functions.
+
+mod support;
+
+use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, time::Duration};
+
+use axum::http::HeaderMap;
+use serde_json::{Value, json};
+use support::{Rig, Setup, command, eventually, target_folder};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn setup() -> Setup {
+    Setup {
+        template: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/template.yaml")),
+        binaries: target_folder().join("examples"),
+        ..Setup::default()
+    }
+}
+
+fn rig() -> Rig {
+    Rig::start_with(setup())
+}
+
+/// Registers the webhook of an account, as `connect-integration` would.
+async fn register(rig: &Rig, key: &str, headers: Value) {
+    let body = json!({ "url": rig.webhook, "headers": headers });
+    let url = format!("{}/v1/configs/webhook", rig.provider);
+    let answer = rig.request("POST", &url, &[("d360-api-key", key)], body.to_string()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json(), body);
+}
+
+async fn send(rig: &Rig, key: &str, text: &str) -> (u16, Value) {
+    let body = json!({
+        "messaging_product": "whatsapp", "to": "491713920012", "type": "text", "text": { "body": text },
+        "biz_opaque_callback_data": "conversation.message",
+    });
+    let url = format!("{}/messages", rig.provider);
+    let answer = rig.request("POST", &url, &[("d360-api-key", key)], body.to_string()).await;
+    (answer.status, answer.json())
+}
+
+#[tokio::test]
+async fn a_request_reaches_its_function_with_verified_claims() {
+    let rig = rig();
+    let token = rig.token("acme", "ann", "admin").await;
+
+    let (status, answer) = rig.api("POST", "/echo/a%20b?x=1", &token, json!({ "hello": "world" })).await;
+
+    assert_eq!(status, 200);
+    let event = &answer["event"];
+    assert_eq!(event["routeKey"], "ANY /echo/{thing}");
+    assert_eq!(event["pathParameters"]["thing"], "a b");
+    assert_eq!(event["body"], r#"{"hello":"world"}"#);
+    let claims = &event["requestContext"]["authorizer"]["jwt"]["claims"];
+    assert_eq!(claims["organizationId"], "acme");
+    assert_eq!(claims["sub"], "ann");
+    assert_eq!(claims["role"], "admin");
+    assert!(claims["exp"].is_string());
+}
+
+#[tokio::test]
+async fn only_good_tokens_pass() {
+    let rig = rig();
+    let good = rig.token("acme", "ann", "admin").await;
+    let expired = rig.token_with("organization=acme&expiresIn=-5").await;
+    let foreign = rig.token_with("organization=acme&iss=https://other.example.com").await;
+    let altered = format!("{}x", &good[..good.len() - 1]);
+
+    for token in ["", "nonsense", &expired, &foreign, &altered] {
+        let answer = rig.api_with("GET", "/echo/x", token, &[], Value::Null).await;
+        assert_eq!(answer.status, 401, "{token}");
+        assert_eq!(answer.json(), json!({ "message": "Unauthorized" }));
+        assert!(answer.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
+    }
+    assert_eq!(rig.api("GET", "/echo/x", &good, Value::Null).await.0, 200);
+    let (status, answer) = rig.api("GET", "/open", "", Value::Null).await;
+    assert_eq!(status, 200);
+    assert!(answer["event"]["requestContext"].get("authorizer").is_none());
+}
+
+#[tokio::test]
+async fn the_gateway_answers_for_what_is_not_a_route() {
+    let rig = rig();
+
+    assert_eq!(rig.api("GET", "/nowhere", "", Value::Null).await, (404, json!({ "message": "Not Found" })));
+    assert_eq!(rig.api("POST", "/open", "", Value::Null).await.0, 404);
+    let large = vec![b'x'; (10 << 20) + 1];
+    assert_eq!(rig.request("GET", &format!("{}/open", rig.api), &[], large).await.status, 413);
+}
+
+#[tokio::test]
+async fn browsers_are_told_who_may_call() {
+    let rig = rig();
+    let ours = ("origin", "https://console.example.com");
+    let asked = ("access-control-request-method", "POST");
+    let url = format!("{}/echo/x", rig.api);
+    let allowed = |headers: &HeaderMap| headers.get("access-control-allow-origin").cloned();
+
+    let preflight = rig.request("OPTIONS", &url, &[ours, asked], "").await;
+    assert_eq!(preflight.status, 204);
+    assert_eq!(allowed(&preflight.headers).unwrap(), ours.1);
+    assert_eq!(preflight.headers["access-control-allow-methods"], "GET,POST");
+
+    let foreign = rig.request("OPTIONS", &url, &[("origin", "https://evil.example.com"), asked], "").await;
+    assert_eq!(allowed(&foreign.headers), None);
+
+    let refused = rig.request("GET", &url, &[ours], "").await;
+    assert_eq!((refused.status, allowed(&refused.headers).unwrap().to_str().unwrap()), (401, ours.1));
+}
+
+#[tokio::test]
+async fn a_function_that_fails_is_an_internal_server_error_and_is_replaced() {
+    let rig = rig();
+    let token = rig.token("acme", "ann", "admin").await;
+    let call = async |thing: &str| rig.api("GET", &format!("/echo/{thing}"), &token, Value::Null).await;
+
+    for thing in ["exit", "hang", "error", "panic", "nonsense"] {
+        assert_eq!(call(thing).await, (500, json!({ "message": "Internal Server Error" })), "{thing}");
+        assert_eq!(call("hello").await.0, 200, "after {thing}");
+    }
+    assert!(rig.log("echo-request").contains("Task timed out after 2.00 seconds"));
+}
+
+#[tokio::test]
+async fn a_killed_process_is_replaced_and_its_request_fails() {
+    let rig = rig();
+    let token = rig.token("acme", "ann", "admin").await;
+    let before = rig.api("GET", "/echo/x", &token, Value::Null).await.1["pid"].clone();
+
+    assert_eq!(rig.kill("echo-request").await, 1);
+    let (status, after) = rig.api("GET", "/echo/x", &token, Value::Null).await;
+    assert_eq!(status, 200);
+    assert_ne!(after["pid"], before);
+
+    let (during, killed) = tokio::join!(rig.api("GET", "/echo/slow", &token, Value::Null), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        rig.kill("echo-request").await
+    });
+    assert_eq!((during.0, killed), (500, 1));
+}
+
+#[tokio::test]
+async fn requests_at_once_run_in_processes_of_their_own_up_to_a_limit() {
+    let rig = rig();
+    let token = rig.token("acme", "ann", "admin").await;
+    let call = || rig.api("GET", "/echo/slow", &token, Value::Null);
+
+    let answers = tokio::join!(call(), call(), call(), call(), call(), call());
+
+    let answers = [answers.0, answers.1, answers.2, answers.3, answers.4, answers.5];
+    assert!(answers.iter().all(|(status, _)| *status == 200));
+    let pids: BTreeSet<u64> = answers.iter().map(|(_, answer)| answer["pid"].as_u64().unwrap()).collect();
+    assert_eq!(pids.len(), 4);
+    let processes = rig.processes().await;
+    assert_eq!(processes.len(), 4);
+    assert!(processes.iter().all(|process| process["spawnToFirstPollMs"].as_f64().unwrap() > 0.0));
+}
+
+#[tokio::test]
+async fn the_function_url_takes_any_path_and_keeps_raw_bodies() {
+    let rig = rig();
+
+    let answer = rig.webhook(&[("x-secret", "s")], r#"{"object":"page"}"#).await;
+    assert_eq!(answer.status, 200);
+    let event = answer.json();
+    assert_eq!(event["rawPath"], "/api/v1/webhooks/360dialog");
+    assert_eq!(event["headers"]["x-secret"], "s");
+    assert_eq!(event["body"], r#"{"object":"page"}"#);
+    assert_eq!(event["isBase64Encoded"], false);
+
+    let binary = rig.request("POST", &rig.webhook, &[("content-type", "application/x-unknown")], "hi").await.json();
+    assert_eq!((&binary["body"], &binary["isBase64Encoded"]), (&json!("aGk="), &json!(true)));
+    assert_eq!(rig.webhook(&[("x-refuse", "yes")], "{}").await.status, 503);
+    assert_eq!(rig.webhook(&[], vec![b' '; (6 << 20) + 1]).await.status, 413);
+}
+
+#[tokio::test]
+async fn the_environment_is_lambdas_and_the_templates() {
+    let rig = rig();
+    let token = rig.token("acme", "ann", "admin").await;
+
+    let environment = rig.api("GET", "/echo/environment", &token, Value::Null).await.1;
+
+    assert_eq!(environment["AWS_LAMBDA_FUNCTION_NAME"], "echo-request");
+    assert_eq!(environment["AWS_LAMBDA_LOG_FORMAT"], "JSON");
+    assert_eq!(environment["TABLE_NAME"], "local-Table");
+    assert_eq!(environment["DIALOG360_BASE_URL"], rig.provider);
+    assert_eq!(environment["DIALOG360_WEBHOOK_TOKEN"], rig.webhook_token());
+    assert_eq!(environment["HOME"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_meter_counts_calls_and_units() {
+    let rig = rig();
+    let token = rig.token("acme", "ann", "admin").await;
+    let environment = rig.api("GET", "/echo/environment", &token, Value::Null).await.1;
+    let table = format!("{}/", environment["AWS_ENDPOINT_URL_DYNAMODB"].as_str().unwrap());
+    let item = json!({ "pk": { "S": "a" }, "sk": { "S": "b" }, "inboxKey": { "S": "c" }, "inboxSort": { "S": "d" } });
+    rig.reset_meter().await;
+
+    let put = json!({ "TableName": "local-Table", "Item": item, "ConditionExpression": "attribute_not_exists(pk)" });
+    for expected in [200, 400] {
+        let answer = rig.aws(&table, "DynamoDB_20120810.PutItem", put.clone()).await;
+        assert_eq!(answer.status, expected, "{}", answer.text());
+    }
+    let get = json!({ "TableName": "local-Table", "Key": { "pk": { "S": "a" }, "sk": { "S": "b" } } });
+    assert_eq!(rig.aws(&table, "DynamoDB_20120810.GetItem", get.clone()).await.json()["Item"], item);
+
+    let meter = rig.meter().await;
+    assert_eq!(meter["requests"], 3);
+    assert_eq!(meter["byOperation"], json!({ "GetItem": 1, "PutItem": 2 }));
+    assert_eq!(meter["writeUnits"], 2.0);
+    assert_eq!(meter["readUnits"], 0.5);
+    assert_eq!(meter["failedConditions"], 1);
+    assert_eq!(rig.dynamodb("GetItem", get).await["Item"], item);
+    assert_eq!(rig.meter().await["requests"], 3);
+}
+
+#[tokio::test]
+async fn a_customers_message_is_delivered_with_the_registered_headers() {
+    let rig = rig();
+    let unheard = rig.simulate_inbound("whatsapp", "1001", "491713920012", "Hello").await;
+    assert_eq!(unheard["delivered"], false);
+    assert!(unheard["message"].as_str().unwrap().contains("no webhook is registered"));
+
+    register(&rig, "sim_whatsapp_1001", json!({ "authorization": "Bearer x" })).await;
+    let heard = rig.simulate_inbound("whatsapp", "1001", "491713920012", "Hello").await;
+
+    assert_eq!((&heard["delivered"], &heard["status"]), (&json!(true), &json!(200)));
+    assert!(heard["id"].as_str().unwrap().starts_with("wamid."));
+}
+
+#[tokio::test]
+async fn a_refused_delivery_is_repeated_until_it_is_taken_even_after_a_restart() {
+    let rig = rig();
+    register(&rig, "sim_whatsapp_1001", json!({ "x-refuse": "yes" })).await;
+    let refused = rig.simulate_inbound("whatsapp", "1001", "491713920012", "Hello").await;
+    assert_eq!((&refused["delivered"], &refused["status"]), (&json!(false), &json!(503)));
+
+    let rig = rig.restart();
+    assert_eq!(rig.undelivered().await.len(), 1);
+    register(&rig, "sim_whatsapp_1001", json!({})).await;
+
+    eventually("the queue is empty", SOON, async || rig.undelivered().await.is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_send_is_accepted_and_its_statuses_follow() {
+    let rig = rig();
+    register(&rig, "sim_whatsapp_1001", json!({ "x-refuse": "yes" })).await;
+
+    let (status, answer) = send(&rig, "sim_whatsapp_1001", "Yes").await;
+
+    assert_eq!(status, 200);
+    let sent = rig.sent().await;
+    assert_eq!(sent[0]["id"], answer["messages"][0]["id"]);
+    assert_eq!(sent[0]["callbackData"], "conversation.message");
+    let statuses = eventually("three statuses", SOON, async || {
+        let queue = rig.undelivered().await;
+        let bodies = queue.iter().map(|delivery| delivery["body"].as_str().unwrap().to_owned());
+        let bodies: Vec<String> = bodies.collect();
+        (bodies.len() == 3).then_some(bodies)
+    })
+    .await;
+    for (body, status) in statuses.iter().zip(["sent", "delivered", "read"]) {
+        let body: Value = serde_json::from_str(body).unwrap();
+        let update = &body["entry"][0]["changes"][0]["value"]["statuses"][0];
+        assert_eq!(update["status"], status);
+        assert_eq!(update["biz_opaque_callback_data"], "conversation.message");
+    }
+}
+
+#[tokio::test]
+async fn keys_and_faults_are_answered_as_the_provider_would() {
+    let rig = rig();
+    let key = "sim_whatsapp_1001";
+
+    assert_eq!(send(&rig, "nonsense", "x").await.0, 401);
+    assert_eq!(send(&rig, "sim_instagram_1001", "x").await.0, 403);
+    let cases = [
+        ("unauthorized", 401),
+        ("rate_limit", 429),
+        ("rate_limit_400", 400),
+        ("reject:131047", 400),
+        ("server_error", 500),
+    ];
+    for (fault, expected) in cases {
+        rig.fault(fault, 1).await;
+        assert_eq!(send(&rig, key, "x").await.0, expected, "{fault}");
+        assert_eq!(send(&rig, key, "x").await.0, 200, "after {fault}");
+    }
+    let other = json!({ "fault": "server_error", "calls": 1, "accountId": "2002", "path": "messages" });
+    rig.simulate("fault", other).await;
+    assert_eq!(send(&rig, key, "x").await.0, 200);
+    rig.simulate("fault", json!({ "fault": "none" })).await;
+    assert_eq!(send(&rig, "sim_whatsapp_2002", "x").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_dropped_call_was_accepted_but_has_no_answer() {
+    let rig = rig();
+    rig.fault("drop_after_accept", 1).await;
+
+    let url: axum::http::Uri = format!("{}/messages", rig.provider).parse().unwrap();
+    let body = json!({ "messaging_product": "whatsapp", "to": "49171", "type": "text", "text": { "body": "x" } });
+    let request = axum::http::Request::post(url).header("d360-api-key", "sim_whatsapp_1001");
+    let request = request.body(body.to_string().into()).unwrap();
+    let answer = local::client::Client::default().send(request, SOON).await;
+
+    assert!(matches!(answer, Err(local::client::SendError::Connection(_))), "{answer:?}");
+    assert_eq!(rig.sent().await.len(), 1);
+}
+
+#[tokio::test]
+async fn state_survives_a_restart() {
+    let rig = rig();
+    let token = rig.token("acme", "ann", "admin").await;
+    let webhook_token = rig.webhook_token();
+    let item = json!({ "pk": { "S": "a" }, "sk": { "S": "b" } });
+    rig.dynamodb("PutItem", json!({ "TableName": "local-Table", "Item": item })).await;
+
+    let rig = rig.restart();
+
+    assert_eq!(rig.api("GET", "/echo/x", &token, Value::Null).await.0, 200);
+    assert_eq!(rig.webhook_token(), webhook_token);
+    let found = rig.dynamodb("GetItem", json!({ "TableName": "local-Table", "Key": item })).await;
+    assert_eq!(found["Item"], item);
+}
+
+#[tokio::test]
+async fn stopping_or_crashing_leaves_no_process_behind() {
+    for crash in [false, true] {
+        let mut rig = rig();
+        let token = rig.token("acme", "ann", "admin").await;
+        let pid = rig.api("GET", "/echo/x", &token, Value::Null).await.1["pid"].as_u64().unwrap();
+        assert!(is_running(pid));
+
+        if crash {
+            rig.crash();
+        } else {
+            assert!(rig.stop().success());
+        }
+
+        eventually("the function's process is gone", SOON, async || (!is_running(pid)).then_some(())).await;
+    }
+}
+
+/// A process that has ended and waits to be collected does not run.
+fn is_running(pid: u64) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
+}
+
+#[tokio::test]
+async fn what_is_in_the_way_of_a_start_is_named() {
+    let rig = rig();
+    let refused = |setup: &Setup, data: &Path, port: u16| {
+        let output = command(setup, data, port).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+
+    let error = refused(&setup(), rig.data(), 0);
+    assert!(error.contains("another instance runs on") && error.contains("--data"), "{error}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let error = refused(&setup(), folder.path(), port);
+    assert!(error.contains(&format!("port {port}")) && error.contains("--port"), "{error}");
+
+    let short = Setup { variables: vec![("ENCRYPTION_KEY".to_owned(), "short".to_owned())], ..setup() };
+    let error = refused(&short, folder.path(), 0);
+    assert!(error.contains("ENCRYPTION_KEY must be exactly 32 bytes, and is 5"), "{error}");
+
+    let unbuilt = Setup { binaries: folder.path().to_owned(), ..setup() };
+    let error = refused(&unbuilt, folder.path(), 0);
+    assert!(error.contains("echo-request") && error.contains("cargo build"), "{error}");
+}
