@@ -87,13 +87,15 @@ impl Content {
     }
 }
 
+/// Stands where something was cut.
+const ELLIPSIS: char = '…';
+
 /// The longest beginning of `text` that has at most `max_bytes`, with `…` where something was cut.
 #[must_use]
 pub fn truncate(text: &str, max_bytes: usize) -> String {
     if text.len() <= max_bytes {
         return text.to_owned();
     }
-    const ELLIPSIS: char = '…';
     format!("{}{ELLIPSIS}", &text[..text.floor_char_boundary(max_bytes.saturating_sub(ELLIPSIS.len_utf8()))])
 }
 

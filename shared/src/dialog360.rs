@@ -8,7 +8,10 @@ mod send;
 pub mod signature;
 pub mod webhook;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
@@ -33,6 +36,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a question is asked; a send has rules of its own.
 const GET_ATTEMPTS: u32 = 3;
 const FIRST_BACKOFF: Duration = Duration::from_millis(150);
+/// A question that has taken this long is not asked again: somebody waits for the answer.
+const ASK_AGAIN_WITHIN: Duration = Duration::from_secs(4);
 
 /// Why the provider did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,7 +109,13 @@ impl Provider {
         })
     }
 
-    async fn request(&self, platform: Platform, method: Method, path: &str, key: &SecretString) -> Result<RequestBuilder, Failure> {
+    async fn request(
+        &self,
+        platform: Platform,
+        method: Method,
+        path: &str,
+        key: &SecretString,
+    ) -> Result<RequestBuilder, Failure> {
         let client = self.client().await?;
         Ok(match self.settings.preset(platform) {
             Preset::Dialog360 => client
@@ -113,7 +124,11 @@ impl Provider {
             Preset::Graph => client
                 .request(
                     method,
-                    format!("{}/{}{path}", self.settings.graph_base_url.trim_end_matches('/'), self.settings.graph_version),
+                    format!(
+                        "{}/{}{path}",
+                        self.settings.graph_base_url.trim_end_matches('/'),
+                        self.settings.graph_version
+                    ),
                 )
                 .bearer_auth(key.expose_secret()),
         })
@@ -177,19 +192,19 @@ impl Provider {
 
     /// Asks, and asks again with jitter where that could help and cannot hurt.
     async fn repeat(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        let began = Instant::now();
         let mut attempt = 1;
         loop {
-            let again = request.try_clone();
             let failure = match answer(request.try_clone().ok_or(Failure::Unreachable)?).await {
                 Ok(body) => return Ok(body),
                 Err(failure) => failure,
             };
-            let wait = match (&failure, again) {
-                (Failure::Unreachable | Failure::Unavailable | Failure::Unknown, Some(_)) => backoff(attempt),
-                (Failure::RateLimited { retry_after }, Some(_)) => retry_after.unwrap_or(backoff(attempt)),
-                _ => return Err(failure),
+            let wait = match &failure {
+                Failure::Unreachable | Failure::Unavailable | Failure::Unknown => backoff(attempt),
+                Failure::RateLimited { retry_after } => retry_after.unwrap_or(backoff(attempt)),
+                Failure::Unauthorized | Failure::Rejected(_) => return Err(failure),
             };
-            if attempt >= GET_ATTEMPTS || wait > Duration::from_secs(2) {
+            if attempt >= GET_ATTEMPTS || began.elapsed() + wait > ASK_AGAIN_WITHIN {
                 return Err(failure);
             }
             attempt += 1;
@@ -206,7 +221,7 @@ fn backoff(attempt: u32) -> Duration {
 }
 
 fn http_client() -> Result<Client, Cause> {
-    let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let roots: rustls::RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
@@ -302,13 +317,17 @@ fn key_check(platform: Platform, answer: &Value) -> KeyCheck {
         Platform::Instagram => |kind| kind.starts_with("INSTAGRAM"),
         Platform::Facebook => |kind| kind.contains("PAGE"),
     };
-    let account = entities.iter().find(|entity| account_kind(&kind(entity))).and_then(id).or_else(|| {
-        (platform == Platform::Whatsapp).then(|| id(answer)).flatten()
-    });
+    let account = entities
+        .iter()
+        .find(|entity| account_kind(&kind(entity)))
+        .and_then(id)
+        .or_else(|| (platform == Platform::Whatsapp).then(|| id(answer)).flatten());
     let mut status = HealthStatus::Available;
     let mut reasons = Vec::new();
     // Judged by what sending needs: the overall value can be BLOCKED for calling alone.
-    for entity in entities.iter().filter(|entity| matches!(kind(entity).as_str(), "PHONE_NUMBER" | "WABA" | "BUSINESS") || account_kind(&kind(entity))) {
+    for entity in entities.iter().filter(|entity| {
+        matches!(kind(entity).as_str(), "PHONE_NUMBER" | "WABA" | "BUSINESS") || account_kind(&kind(entity))
+    }) {
         let said = match entity.get("can_send_message").and_then(Value::as_str) {
             Some("BLOCKED") => HealthStatus::Blocked,
             Some("LIMITED") => HealthStatus::Limited,
@@ -319,7 +338,8 @@ fn key_check(platform: Platform, answer: &Value) -> KeyCheck {
         reasons.extend(infos.filter_map(Value::as_str).map(str::to_owned));
         for error in entity.get("errors").and_then(Value::as_array).into_iter().flatten() {
             let part = |name: &str| error.get(name).and_then(Value::as_str);
-            let words: Vec<&str> = [part("error_description"), part("possible_solution")].into_iter().flatten().collect();
+            let words: Vec<&str> =
+                [part("error_description"), part("possible_solution")].into_iter().flatten().collect();
             reasons.push(words.join(" "));
         }
     }
@@ -368,9 +388,17 @@ mod tests {
     #[test]
     fn every_body_shape_tells_its_code_and_title() {
         let bodies = [
-            (json!({"error": "Could not send message due to lack of payment"}), "400", "Could not send message due to lack of payment"),
+            (
+                json!({"error": "Could not send message due to lack of payment"}),
+                "400",
+                "Could not send message due to lack of payment",
+            ),
             (json!({"meta": {"http_code": 400, "developer_message": "bad", "success": false}}), "400", "bad"),
-            (json!({"error": {"message": "(#131047) Re-engagement message", "code": 131_047}}), "131047", "(#131047) Re-engagement message"),
+            (
+                json!({"error": {"message": "(#131047) Re-engagement message", "code": 131_047}}),
+                "131047",
+                "(#131047) Re-engagement message",
+            ),
             (json!({"errors": [{"code": 1013, "title": "not valid", "details": "d"}]}), "1013", "not valid"),
             (Value::Null, "400", "HTTP 400"),
         ];

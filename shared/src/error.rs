@@ -19,7 +19,9 @@ pub enum Error {
     InvalidParameter { message: String, parameter: &'static str },
     #[error("this cursor belongs to another list: start again without `cursor`")]
     InvalidCursor,
-    #[error("send an `Idempotency-Key` header of 1 to 64 visible ASCII characters, and the same one when you repeat the request")]
+    #[error(
+        "send an `Idempotency-Key` header of 1 to 64 visible ASCII characters, and the same one when you repeat the request"
+    )]
     IdempotencyKeyRequired,
     #[error("360dialog refuses this API key: copy it again from the 360dialog hub, or generate a new one")]
     InvalidCredentials,
@@ -49,7 +51,9 @@ pub enum Error {
     UnsupportedMediaType,
     #[error("the customer's last message is too long ago: the platform takes no free text now")]
     WindowClosed { allowed: &'static [&'static str], closed_at: Option<String> },
-    #[error("this channel is answered by the platform's own chatbot or telephony: only internal notes can be written here")]
+    #[error(
+        "this channel is answered by the platform's own chatbot or telephony: only internal notes can be written here"
+    )]
     ChannelNotSendable,
     #[error("the text is too long for this platform: at most {limit} {unit}")]
     TextTooLong { limit: usize, unit: &'static str },

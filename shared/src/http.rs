@@ -3,8 +3,9 @@
 use std::{borrow::Cow, future::Future};
 
 use lambda_http::{
-    Body, Request, RequestExt, Response, service_fn,
+    Body, Request, RequestExt, Response,
     http::{StatusCode, header},
+    service_fn,
     tracing::init_default_subscriber,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -79,11 +80,17 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 }
 
 /// A success.
+///
+/// # Errors
+/// When the data cannot be written as JSON.
 pub fn ok(status: StatusCode, data: &impl Serialize) -> Result<Response<Body>> {
     success(status, data, None)
 }
 
 /// A success with a sentence for people.
+///
+/// # Errors
+/// When the data cannot be written as JSON.
 pub fn ok_with_message(status: StatusCode, data: &impl Serialize, message: &str) -> Result<Response<Body>> {
     success(status, data, Some(message))
 }
@@ -101,6 +108,9 @@ fn success(status: StatusCode, data: &impl Serialize, message: Option<&str>) -> 
 }
 
 /// A success that is a page of a list.
+///
+/// # Errors
+/// When the items cannot be written as JSON.
 pub fn ok_list(items: &impl Serialize, limit: usize, next_cursor: Option<&str>) -> Result<Response<Body>> {
     let pagination = json!({ "limit": limit, "hasNext": next_cursor.is_some(), "nextCursor": next_cursor });
     let items = serde_json::to_value(items).map_err(Error::internal)?;
@@ -121,7 +131,8 @@ fn response(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
 /// # Errors
 /// [`Error::UnsupportedMediaType`], [`Error::BodyTooLarge`], or [`Error::InvalidBody`] with what is wrong.
 pub fn body<T: DeserializeOwned>(request: &Request, limit_bytes: usize) -> Result<T> {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type =
+        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Error::UnsupportedMediaType);

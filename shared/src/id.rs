@@ -103,7 +103,9 @@ const MAX_TIME: i64 = 9_999_999_999_999;
 
 fn parse_message_id(text: &str) -> Result<String, InvalidId> {
     match text.split_once('-') {
-        Some((time, hash)) if time.len() == TIME_DIGITS && time.bytes().all(|byte| byte.is_ascii_digit()) && is_hash(hash) => {
+        Some((time, hash))
+            if time.len() == TIME_DIGITS && time.bytes().all(|byte| byte.is_ascii_digit()) && is_hash(hash) =>
+        {
             Ok(text.to_owned())
         }
         _ => Err(InvalidId),
@@ -193,7 +195,8 @@ mod tests {
 
     #[test]
     fn foreign_shapes_are_no_message_ids() {
-        for text in ["", "1-2", "1767877200000", "1767877200000-XYZ", "1767877200000-0123456789ABCDEF0123456789ABCDEF"] {
+        for text in ["", "1-2", "1767877200000", "1767877200000-XYZ", "1767877200000-0123456789ABCDEF0123456789ABCDEF"]
+        {
             assert!(text.parse::<MessageId>().is_err(), "{text}");
         }
     }

@@ -27,9 +27,8 @@ impl Identity {
         account: &AccountId,
         customer: &Customer,
     ) -> Option<Self> {
-        let id = |kind: &str, value: &str| {
-            ConversationId::of(organization, channel, account, &format!("{kind}:{value}"))
-        };
+        let id =
+            |kind: &str, value: &str| ConversationId::of(organization, channel, account, &format!("{kind}:{value}"));
         let phone = customer.phone.as_deref().map(|phone| id("phone", &canonical_phone(phone)));
         let user = customer.user_id.as_deref().map(|user| id("user", user));
         match (phone, user) {

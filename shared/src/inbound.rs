@@ -9,7 +9,9 @@ use tracing::{info, warn};
 use crate::{
     content::{Content, ContentType},
     error::{Error, Result},
-    event::{Customer, Echo, Edit, Event, EventKind, IncomingMessage, Party, Reaction, StatusChange, Unsend, UpTo, Watermark},
+    event::{
+        Customer, Echo, Edit, Event, EventKind, IncomingMessage, Party, Reaction, StatusChange, Unsend, UpTo, Watermark,
+    },
     id::{AccountId, ConversationId, MessageId, OrganizationId},
     identity::Identity,
     message::{Direction, Sender, Status},
@@ -84,8 +86,9 @@ impl Inbound<'_> {
             }
         }
         let mut counts = self.apply_messages(messages).await;
-        let mut outcomes =
-            stream::iter(others).map(|(event, received_at)| self.apply_other(event, received_at)).buffer_unordered(CONCURRENCY);
+        let mut outcomes = stream::iter(others)
+            .map(|(event, received_at)| self.apply_other(event, received_at))
+            .buffer_unordered(CONCURRENCY);
         while let Some(outcome) = outcomes.next().await {
             counts += counted(outcome);
         }
@@ -108,7 +111,8 @@ impl Inbound<'_> {
     async fn apply_messages(&self, events: Vec<(Event, i64)>) -> Counts {
         let mut counts = Counts::default();
         let mut placed = Vec::new();
-        let mut outcomes = stream::iter(events).map(|(event, received_at)| self.place(event, received_at)).buffered(CONCURRENCY);
+        let mut outcomes =
+            stream::iter(events).map(|(event, received_at)| self.place(event, received_at)).buffered(CONCURRENCY);
         while let Some(outcome) = outcomes.next().await {
             match outcome {
                 Ok(Ok(message)) => placed.push(message),
@@ -320,19 +324,14 @@ impl Inbound<'_> {
         let up_to = match watermark.up_to {
             UpTo::Time(up_to) => up_to,
             UpTo::Message(external_id) => {
-                match self.store.message_by_external_id(self.organization, &external_id).await? {
-                    Some((_, id)) => id.epoch_ms(),
-                    None => {
-                        let change = StatusChange {
-                            external_id,
-                            callback_data: None,
-                            status: watermark.status,
-                            timestamp: None,
-                            error: None,
-                        };
-                        return self.status(change).await;
-                    }
-                }
+                let known = self.store.message_by_external_id(self.organization, &external_id).await?;
+                let Some((_, id)) = known else {
+                    let status = watermark.status;
+                    let change =
+                        StatusChange { external_id, callback_data: None, status, timestamp: None, error: None };
+                    return self.status(change).await;
+                };
+                id.epoch_ms()
             }
         };
         self.store.raise_watermark(self.organization, &identity.conversation, watermark.status, up_to).await?;
@@ -342,7 +341,8 @@ impl Inbound<'_> {
     async fn reaction(&self, reaction: Reaction, received_at: i64) -> Result<Counts> {
         let identity = self.identity(&reaction.customer)?;
         let at = self.timestamp(&identity.conversation, reaction.timestamp, &reaction.external_id).await?;
-        if let Some((conversation, id)) = self.store.message_by_external_id(self.organization, &reaction.target).await? {
+        if let Some((conversation, id)) = self.store.message_by_external_id(self.organization, &reaction.target).await?
+        {
             let entry = ReactionEntry { emoji: reaction.emoji, at, ids: vec![reaction.external_id] };
             self.store.react(self.organization, &conversation, &id, reaction.by, entry).await?;
             return Ok(Counts { stored: 1, ..Counts::default() });
@@ -351,7 +351,14 @@ impl Inbound<'_> {
             Some(emoji) => format!("Reacted {emoji} to a message that is not here"),
             None => "Took back a reaction to a message that is not here".into(),
         };
-        let line = Line { kind: "reaction", text, by: reaction.by, target: reaction.target, external_id: reaction.external_id, at };
+        let line = Line {
+            kind: "reaction",
+            text,
+            by: reaction.by,
+            target: reaction.target,
+            external_id: reaction.external_id,
+            at,
+        };
         self.keep_as_line(reaction.customer, line, received_at).await
     }
 
@@ -377,7 +384,8 @@ impl Inbound<'_> {
             return Ok(counts_of_stored(stored));
         }
         let text = "Unsent a message that is not here".to_owned();
-        let line = Line { kind: "unsend", text, by: unsend.by, target: unsend.target, external_id: unsend.external_id, at };
+        let line =
+            Line { kind: "unsend", text, by: unsend.by, target: unsend.target, external_id: unsend.external_id, at };
         self.keep_as_line(unsend.customer, line, received_at).await
     }
 

@@ -23,7 +23,7 @@ use aws_sdk_dynamodb::{
 use serde::de::DeserializeOwned;
 use tracing::debug;
 
-pub use conversation::{Activity, Changes, Conversation, ConversationStatus, LastMessage, Recorded};
+pub use conversation::{Activity, Assignee, Changes, Conversation, ConversationStatus, LastMessage, Recorded};
 pub use inbox::{InboxFilter, InboxPage};
 pub use integration::{
     Connection, ConnectionStatus, Credentials, Health, HealthStatus, Integration, KEY_REFUSED, KEY_UNREADABLE, Owner,
@@ -87,7 +87,7 @@ impl Store {
         let nothing = Key { pk: "WARM".into(), sk: "WARM".into() };
         let request = store.client.get_item().table_name(&store.table).set_key(Some(nothing.attributes()));
         if let Err(error) = request.send().await {
-            debug!("the connection to the table is not open yet: {}", fault("GetItem", error));
+            debug!("the connection to the table is not open yet: {}", fault("GetItem", &error));
         }
         Ok(store)
     }
@@ -99,7 +99,7 @@ impl Store {
 
     async fn get_item(&self, key: &Key) -> Result<Option<Item>> {
         let request = self.client.get_item().table_name(&self.table).consistent_read(true);
-        let output = request.set_key(Some(key.attributes())).send().await.map_err(|error| fault("GetItem", error))?;
+        let output = request.set_key(Some(key.attributes())).send().await.map_err(|error| fault("GetItem", &error))?;
         Ok(output.item)
     }
 
@@ -121,7 +121,7 @@ impl Store {
                 Some(UpdateItemError::ConditionalCheckFailedException(failure)) => {
                     Ok(Written::Refused(failure.item.clone()))
                 }
-                _ => Err(fault("UpdateItem", error)),
+                _ => Err(fault("UpdateItem", &error)),
             },
         }
     }
@@ -146,7 +146,7 @@ impl Store {
                     }
                     _ => None,
                 }),
-                _ => Err(fault("PutItem", error)),
+                _ => Err(fault("PutItem", &error)),
             },
         }
     }
@@ -175,14 +175,15 @@ struct TableFault {
 }
 
 /// A fault of the table as the caller of a function sees it: worth a repetition, except where the request itself is wrong.
-fn fault<E: ProvideErrorMetadata>(operation: &'static str, error: SdkError<E, HttpResponse>) -> Error {
+fn fault<E: ProvideErrorMetadata>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Error {
     let code = error.code().map(str::to_owned);
-    let message = match &error {
+    let message = match error {
         SdkError::TimeoutError(_) => "timed out".to_owned(),
         SdkError::DispatchFailure(failure) => format!("no connection: {failure:?}"),
         _ => error.message().unwrap_or("no message").to_owned(),
     };
-    let is_ours = matches!(code.as_deref(), Some("ValidationException" | "AccessDeniedException" | "ResourceNotFoundException"));
+    let is_ours =
+        matches!(code.as_deref(), Some("ValidationException" | "AccessDeniedException" | "ResourceNotFoundException"));
     let cause = TableFault { operation, code: code.unwrap_or_else(|| "none".into()), message };
     if is_ours { Error::internal(cause) } else { Error::Unavailable(cause.into()) }
 }

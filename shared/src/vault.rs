@@ -41,7 +41,7 @@ const IV_BYTES: usize = 16;
 const ENCRYPTION_INFO: &[u8] = b"kepleroai/api-key/1/encryption";
 const MAC_INFO: &[u8] = b"kepleroai/api-key/1/mac";
 /// How long an unwrapped data key stays in memory.
-const CACHE_FOR: Duration = Duration::from_secs(300);
+const CACHE_FOR: Duration = Duration::from_mins(5);
 /// How many unwrapped data keys stay in memory.
 const CACHE_MAX: usize = 1000;
 

@@ -87,7 +87,10 @@ mod tests {
         let proof = verify(&secret(), token().expose_secret()).unwrap();
 
         let account = "700100200300402".parse().unwrap();
-        assert_eq!(proof, Proof::Account { platform: Platform::Whatsapp, account, organization: "acme".parse().unwrap() });
+        assert_eq!(
+            proof,
+            Proof::Account { platform: Platform::Whatsapp, account, organization: "acme".parse().unwrap() }
+        );
     }
 
     #[test]
@@ -100,7 +103,9 @@ mod tests {
         let token = token();
         let token = token.expose_secret();
         let forged = token.replacen(&URL_SAFE_NO_PAD.encode("whatsapp/"), &URL_SAFE_NO_PAD.encode("facebook/"), 1);
-        for text in ["", ".", "kw1..", "kw1.x", &token[..token.len() - 1], &token[1..], &forged, "a-webhook-token-for-test"] {
+        for text in
+            ["", ".", "kw1..", "kw1.x", &token[..token.len() - 1], &token[1..], &forged, "a-webhook-token-for-test"]
+        {
             assert_eq!(verify(&secret(), text), None, "{text}");
         }
         assert_eq!(verify(&"another-webhook-token".into(), token), None);

@@ -115,11 +115,8 @@ async fn connect(
     } else {
         same_account.is_some_and(|previous| previous.webhook_verified)
     };
-    let integration = Integration {
-        webhook_verified,
-        error_message,
-        ..integration(wanted, sealed_key, check, previous, now_ms)
-    };
+    let integration =
+        Integration { webhook_verified, error_message, ..integration(wanted, sealed_key, check, previous, now_ms) };
     connecting.store.put_integration(&integration, previous).await?;
     Ok(integration)
 }

@@ -43,7 +43,8 @@ fn filter(request: &Request, caller: &Caller) -> Result<InboxFilter> {
         None => Channel::ALL.to_vec(),
         Some(SOCIAL) => Channel::ALL.into_iter().filter(|channel| channel.public_name() == SOCIAL).collect(),
         Some(channel) => {
-            let unknown = |error: shared::platform::UnknownChannel| Error::invalid_parameter(error.to_string(), "channel");
+            let unknown =
+                |error: shared::platform::UnknownChannel| Error::invalid_parameter(error.to_string(), "channel");
             vec![channel.parse().map_err(unknown)?]
         }
     };

@@ -42,12 +42,11 @@ async fn quoted(
     organization: &OrganizationId,
     messages: &[Message],
 ) -> Result<HashMap<String, MessageId>> {
-    let mut known: HashMap<String, MessageId> = messages
-        .iter()
-        .filter_map(|message| Some((message.external_id.clone()?, message.id.clone())))
-        .collect();
+    let mut known: HashMap<String, MessageId> =
+        messages.iter().filter_map(|message| Some((message.external_id.clone()?, message.id.clone()))).collect();
     let missing = messages.iter().filter(|message| message.reply_to.is_none());
-    let missing = missing.filter_map(|message| message.reply_to_external.as_ref()).filter(|id| !known.contains_key(*id));
+    let missing =
+        missing.filter_map(|message| message.reply_to_external.as_ref()).filter(|id| !known.contains_key(*id));
     let look_ups = missing.map(|external| async move {
         let found = store.message_by_external_id(organization, external).await?;
         Ok::<_, Error>(found.map(|(_, id)| (external.clone(), id)))

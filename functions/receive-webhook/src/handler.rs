@@ -36,7 +36,7 @@ const ACCOUNTS: usize = 8;
 /// How many events are put into quarantine at once.
 const PUTS: usize = 32;
 /// How long an account's owner is believed without being asked for again.
-const OWNER_FOR: Duration = Duration::from_secs(60);
+const OWNER_FOR: Duration = Duration::from_mins(1);
 /// How many owners are remembered.
 const OWNERS_MAX: usize = 10_000;
 
@@ -99,7 +99,14 @@ async fn deliver(webhook: &Webhook, request: &Request) -> Response<Body> {
     let counts = store(webhook, &proof, body, clock::now_us()).await;
     let Counts { stored, duplicates, quarantined, ignored, failed } = counts;
     if failed > 0 {
-        error!(stored, duplicates, quarantined, ignored, failed, "a delivery was not stored whole: {failed} events have to come again");
+        error!(
+            stored,
+            duplicates,
+            quarantined,
+            ignored,
+            failed,
+            "a delivery was not stored whole: {failed} events have to come again"
+        );
         return empty(StatusCode::SERVICE_UNAVAILABLE);
     }
     info!(stored, duplicates, quarantined, ignored, "stored a delivery");
@@ -114,21 +121,16 @@ fn authenticate(webhook: &Webhook, request: &Request, body: &[u8]) -> Option<Pro
     {
         return Some(proof);
     }
-    let signed = [
-        (DIALOG360_SIGNATURE, &webhook.signatures.dialog360),
-        (META_SIGNATURE, &webhook.signatures.meta),
-    ];
+    let signed = [(DIALOG360_SIGNATURE, &webhook.signatures.dialog360), (META_SIGNATURE, &webhook.signatures.meta)];
     let is_signed = signed.into_iter().any(|(name, secret)| match (header(name), secret) {
-        (Some(signature), Some(secret)) => {
-            signature::is_valid(secret.expose_secret().as_bytes(), body, signature)
-        }
+        (Some(signature), Some(secret)) => signature::is_valid(secret.expose_secret().as_bytes(), body, signature),
         _ => false,
     });
     is_signed.then_some(Proof::Global)
 }
 
-async fn store(webhook: &Webhook, proof: &Proof, body: &[u8], now_us: i64) -> Counts {
-    let now_ms = now_us / 1000;
+async fn store(webhook: &Webhook, proof: &Proof, body: &[u8], arrived_us: i64) -> Counts {
+    let now_ms = arrived_us / 1000;
     let events = match parse(body, now_ms) {
         Ok(events) => events,
         Err(reason) => {
@@ -156,7 +158,7 @@ async fn store(webhook: &Webhook, proof: &Proof, body: &[u8], now_us: i64) -> Co
         }
     }
     let mut accounts = stream::iter(by_account)
-        .map(|((platform, account), events)| store_of_account(webhook, proof, platform, account, events, now_us))
+        .map(|((platform, account), events)| store_of_account(webhook, proof, platform, account, events, arrived_us))
         .buffer_unordered(ACCOUNTS);
     while let Some(outcome) = accounts.next().await {
         counts += outcome;

@@ -17,8 +17,8 @@ use shared::{
     message::Status,
     platform::Platform,
     store::{
-        Answer, Begun, ConnectionStatus, Conversation, Integration, KEY_REFUSED, KEY_UNREADABLE, Message, MessageType, Note,
-        Outcome, Reply, Store,
+        Answer, Begun, ConnectionStatus, Conversation, Integration, KEY_REFUSED, KEY_UNREADABLE, Message, MessageType,
+        Note, Outcome, Reply, Store,
     },
     vault::{self, Vault},
     view::MessageView,
@@ -57,7 +57,8 @@ pub(crate) async fn handle(sending: &Sending, request: Request) -> Result<Respon
     if body.text.trim().is_empty() {
         return Err(Error::invalid_body("`text` is empty", "text"));
     }
-    let conversation = sending.store.conversation(&caller.organization, &id).await?.ok_or(Error::ConversationNotFound)?;
+    let conversation =
+        sending.store.conversation(&caller.organization, &id).await?.ok_or(Error::ConversationNotFound)?;
     match body.message_type.unwrap_or(MessageType::Message) {
         MessageType::InternalNote => note(sending, &caller, &conversation, &id, &key, body).await,
         MessageType::Message => reply(sending, &caller, &conversation, &id, &key, body).await,
@@ -140,7 +141,13 @@ async fn reply(
     let named = callback_data(id, &message.id);
     let (sent, told) = join(
         sending.provider.send(&recipient, &api_key, &reply, &named),
-        sending.store.record_reply(organization, conversation, &message, Content::text(&reply.text).preview(), now_us / 1000),
+        sending.store.record_reply(
+            organization,
+            conversation,
+            &message,
+            Content::text(&reply.text).preview(),
+            now_us / 1000,
+        ),
     )
     .await;
     if let Err(error) = told {
@@ -202,19 +209,18 @@ fn outcome(sent: Result<String, Failure>, platform: Platform) -> Outcome {
     };
     let error = |code: &str, title: &str| ProviderError { code: code.into(), title: title.into(), details: None };
     match sent {
-        Ok(external_id) => Outcome {
-            answer: Answer::Accepted,
-            status: Status::Accepted,
-            external_id: Some(external_id),
-            error: None,
-        },
+        Ok(external_id) => {
+            Outcome { answer: Answer::Accepted, status: Status::Accepted, external_id: Some(external_id), error: None }
+        }
         Err(Failure::Unknown) => {
             Outcome { answer: Answer::Unknown, status: Status::Unknown, external_id: None, error: None }
         }
         Err(Failure::Rejected(error)) => failed(Answer::Rejected, error),
         Err(Failure::Unauthorized) => failed(Answer::Rejected, error("401", "the API key is no longer valid")),
         Err(Failure::RateLimited { .. }) => failed(Answer::Unavailable, error("429", "too many messages at once")),
-        Err(Failure::Unreachable) => failed(Answer::Unavailable, error("UNREACHABLE", "the provider cannot be reached")),
+        Err(Failure::Unreachable) => {
+            failed(Answer::Unavailable, error("UNREACHABLE", "the provider cannot be reached"))
+        }
         Err(Failure::Unavailable) => failed(Answer::Unavailable, error("UNAVAILABLE", "the provider is out of order")),
     }
 }

@@ -10,7 +10,7 @@ use shared::{
     clock,
     config::Claims,
     http,
-    store::{Changes, ConversationStatus, Store},
+    store::{Assignee, Changes, ConversationStatus, Store},
     view::ConversationView,
 };
 
@@ -26,15 +26,14 @@ struct UpdateConversationRequest {
     read: Option<bool>,
     /// RFC 3339: the `receivedAt` of the newest message that was shown.
     read_up_to: Option<String>,
-    /// `null` assigns nobody.
-    #[serde(default, deserialize_with = "present")]
-    assigned_to: Option<Option<String>>,
+    #[serde(default, deserialize_with = "assignee")]
+    assigned_to: Option<Assignee>,
     labels: Option<BTreeSet<String>>,
 }
 
-/// Tells `null` from absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// `null` is nobody; absent, the default, is no change.
+fn assignee<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Assignee>, D::Error> {
+    Ok(Some(Option::deserialize(deserializer)?.map_or(Assignee::Nobody, Assignee::User)))
 }
 
 pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> Result<Response<Body>> {
@@ -69,8 +68,8 @@ fn changes(request: UpdateConversationRequest, caller: &Caller, now_us: i64) -> 
         }
     };
     let assigned_to = match assigned_to {
-        Some(Some(user)) if user == "me" => Some(Some(caller.user.clone())),
-        Some(Some(user)) if user.trim().is_empty() || user.len() > USER_MAX_BYTES => {
+        Some(Assignee::User(user)) if user == "me" => Some(Assignee::User(caller.user.clone())),
+        Some(Assignee::User(user)) if user.trim().is_empty() || user.len() > USER_MAX_BYTES => {
             return Err(Error::invalid_body("`assignedTo` is a user id, \"me\" or null", "assignedTo"));
         }
         other => other,

@@ -174,7 +174,8 @@ mod tests {
     #[test]
     fn whatsapp_gets_the_documented_body() {
         let account = "700100200300402".parse().unwrap();
-        let customer = Customer { phone: Some("491713920012".into()), user_id: Some("DE.8".into()), ..Customer::default() };
+        let customer =
+            Customer { phone: Some("491713920012".into()), user_id: Some("DE.8".into()), ..Customer::default() };
         let recipient = Recipient { platform: Platform::Whatsapp, account: &account, customer: &customer };
 
         let body = body(&recipient, &reply(Some("wamid.A1")), "c.m").unwrap();

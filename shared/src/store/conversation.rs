@@ -151,6 +151,15 @@ pub enum Recorded {
     Behind(Option<Item>),
 }
 
+/// Who cares for a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assignee {
+    /// Nobody in particular.
+    Nobody,
+    /// This operator.
+    User(String),
+}
+
 /// What an operator changes.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
@@ -160,8 +169,8 @@ pub struct Changes {
     pub read_up_to: Option<i64>,
     /// The newest message is unread again.
     pub unread: bool,
-    /// The operator who cares, or nobody.
-    pub assigned_to: Option<Option<String>>,
+    /// Who cares.
+    pub assigned_to: Option<Assignee>,
     /// Exactly these labels.
     pub labels: Option<BTreeSet<String>>,
 }
@@ -188,13 +197,21 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn conversation(&self, organization: &OrganizationId, id: &ConversationId) -> Result<Option<Conversation>> {
+    pub async fn conversation(
+        &self,
+        organization: &OrganizationId,
+        id: &ConversationId,
+    ) -> Result<Option<Conversation>> {
         let (_, item) = self.resolve(organization, id).await?;
         item.filter(|item| item.contains_key("lastMessageKey")).map(read).transpose()
     }
 
     /// Where an id leads: the last id of its chain of aliases, and the item there.
-    async fn resolve(&self, organization: &OrganizationId, id: &ConversationId) -> Result<(ConversationId, Option<Item>)> {
+    async fn resolve(
+        &self,
+        organization: &OrganizationId,
+        id: &ConversationId,
+    ) -> Result<(ConversationId, Option<Item>)> {
         let mut id = id.clone();
         for _ in 0..MAX_HOPS {
             let item = self.get_item(&keys::conversation(organization, &id)).await?;
@@ -300,11 +317,12 @@ impl Store {
             target = root;
             let item = item.unwrap_or_default();
             let Some(expression) = difference(&item, activity, organization, &target, now_ms) else { return Ok(()) };
-            let still = |expression: Expression, attribute: &str| {
-                expression.if_still(attribute, item.get(attribute).cloned())
-            };
+            let still =
+                |expression: Expression, attribute: &str| expression.if_still(attribute, item.get(attribute).cloned());
             let expression = ["lastMessageKey", "lastReceivedAt", "unreadFrom"].into_iter().fold(expression, still);
-            if let Written::Done(_) = self.update(&keys::conversation(organization, &target), expression.if_absent(ALIAS_OF)).await? {
+            if let Written::Done(_) =
+                self.update(&keys::conversation(organization, &target), expression.if_absent(ALIAS_OF)).await?
+            {
                 return Ok(());
             }
         }
@@ -407,10 +425,8 @@ impl Store {
                 expression.if_still(attribute, item.get(attribute).cloned())
             })
         };
-        let alias = Expression::default()
-            .set(ALIAS_OF, s(winner.as_str()))
-            .remove(keys::INBOX_KEY)
-            .remove(keys::INBOX_SORT);
+        let alias =
+            Expression::default().set(ALIAS_OF, s(winner.as_str())).remove(keys::INBOX_KEY).remove(keys::INBOX_SORT);
         let mut members = members_of(loser_item);
         members.insert(loser.clone());
         members.remove(winner);
@@ -432,7 +448,8 @@ impl Store {
         if let Some(from) = text(loser_item, "unreadFrom") {
             let earlier = text(winner_item, "unreadFrom").is_none_or(|winners| from < winners);
             union = if earlier { union.set("unreadFrom", s(from)) } else { union };
-            let read_at = number(loser_item, "readAt").unwrap_or(0).min(number(winner_item, "readAt").unwrap_or(i64::MAX));
+            let read_at =
+                number(loser_item, "readAt").unwrap_or(0).min(number(winner_item, "readAt").unwrap_or(i64::MAX));
             union = union.set("readAt", n(read_at));
         }
         if text(loser_item, "status") == Some("open") {
@@ -553,8 +570,8 @@ impl Store {
                 expression = expression.set("unreadFrom", s(crate::id::time_digits(inbound)));
             }
             expression = match &changes.assigned_to {
-                Some(Some(user)) => expression.set("assignedTo", s(user)),
-                Some(None) => expression.remove("assignedTo"),
+                Some(Assignee::User(user)) => expression.set("assignedTo", s(user)),
+                Some(Assignee::Nobody) => expression.remove("assignedTo"),
                 None => expression,
             };
             expression = match &changes.labels {
@@ -648,7 +665,8 @@ fn difference(
     let arrived = activity.last_received_at.filter(|at| number(item, "lastReceivedAt").is_none_or(|known| known < *at));
     let earlier = activity.first_inbound.as_ref().filter(|first| {
         // Only where something is unread: a message that was read before does not become unread by coming again.
-        activity.last_received_at > number(item, "readAt") && text(item, "unreadFrom").is_some_and(|from| first.as_str() < from)
+        activity.last_received_at > number(item, "readAt")
+            && text(item, "unreadFrom").is_some_and(|from| first.as_str() < from)
     });
     let inbound = activity.last_inbound_at.filter(|at| number(item, "lastInboundAt").is_none_or(|known| known < *at));
     if !is_newer && arrived.is_none() && inbound.is_none() && earlier.is_none() {

@@ -1,7 +1,7 @@
 //! Builds update and condition expressions: attribute names and values are always placeholders, so no name is ever a
 //! reserved word and no value is ever part of an expression.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Display};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -159,7 +159,7 @@ pub(super) fn s(text: impl Into<String>) -> AttributeValue {
 }
 
 /// A number value.
-pub(super) fn n(number: impl ToString) -> AttributeValue {
+pub(super) fn n(number: impl Display) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 

@@ -81,7 +81,8 @@ impl Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<InboxPage> {
-        let stretches = filter.channels.iter().map(|channel| self.stretch(organization, *channel, filter, after, limit));
+        let stretches =
+            filter.channels.iter().map(|channel| self.stretch(organization, *channel, filter, after, limit));
         let stretches = futures_util::future::try_join_all(stretches).await?;
         // Nothing below where a channel was looked at may be shown: something of that channel could stand above it.
         let horizon = stretches.iter().filter_map(|stretch| stretch.looked_until.clone()).max();
@@ -137,10 +138,11 @@ impl Store {
                     .limit(i32::try_from(batch).unwrap_or(i32::MAX))
                     .send()
                     .await
-                    .map_err(|error| fault("Query", error))?
+                    .map_err(|error| fault("Query", &error))?
             };
             looked_at += batch;
-            matches.extend(output.items.unwrap_or_default().into_iter().filter_map(|item| Some((position(&item)?, item))));
+            matches
+                .extend(output.items.unwrap_or_default().into_iter().filter_map(|item| Some((position(&item)?, item))));
             below = output.last_evaluated_key.as_ref().and_then(position);
             if below.is_none() || matches.len() > limit || looked_at >= SCAN_MAX {
                 return Ok(Stretch { matches, looked_until: below });

@@ -1,13 +1,15 @@
 //! Integrations: one connected account per organization and platform, and the exclusive claim on the account.
 
 use aws_sdk_dynamodb::{
-    operation::transact_write_items::TransactWriteItemsError,
+    operation::{delete_item::DeleteItemError, transact_write_items::TransactWriteItemsError},
     types::{Delete, Put, TransactWriteItem, Update},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Expression, Store, Written, expression::{n, s}, fault, keys, read, with_key, write,
+    Expression, Store, Written,
+    expression::{n, s},
+    fault, keys, read, with_key, write,
 };
 use crate::{
     error::{Error, Result},
@@ -139,8 +141,7 @@ pub struct Owner {
 }
 
 /// What an admin is told when the provider no longer takes the key.
-pub const KEY_REFUSED: &str =
-    "360dialog refuses the API key: it was revoked or replaced. Generate a new key in the 360dialog hub and connect again with it.";
+pub const KEY_REFUSED: &str = "360dialog refuses the API key: it was revoked or replaced. Generate a new key in the 360dialog hub and connect again with it.";
 /// What an admin is told when the stored key does not open.
 pub const KEY_UNREADABLE: &str = "The stored API key cannot be read any more. Connect again with the key.";
 
@@ -168,7 +169,7 @@ impl Store {
             .expression_attribute_values(":prefix", s(keys::INTEGRATION_PREFIX))
             .send()
             .await
-            .map_err(|error| fault("Query", error))?;
+            .map_err(|error| fault("Query", &error))?;
         let mut integrations =
             output.items.unwrap_or_default().into_iter().map(read).collect::<Result<Vec<Integration>>>()?;
         integrations.sort_by_key(|integration| integration.platform);
@@ -249,8 +250,10 @@ impl Store {
             .set_expression_attribute_names(mine.names())
             .set_expression_attribute_values(mine.values());
         match request.send().await {
-            Err(error) if !error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) => {
-                Err(fault("DeleteItem", error))
+            Err(error)
+                if !error.as_service_error().is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
+            {
+                Err(fault("DeleteItem", &error))
             }
             _ => Ok(()),
         }
@@ -278,7 +281,13 @@ impl Store {
             .build()
             .map_err(Error::internal)?;
         let mut writes = vec![
-            self.owner_update(organization, platform, account, OwnerStatus::Connected, Some(integration.webhook_verified))?,
+            self.owner_update(
+                organization,
+                platform,
+                account,
+                OwnerStatus::Connected,
+                Some(integration.webhook_verified),
+            )?,
             TransactWriteItem::builder().put(put).build(),
         ];
         if let Some(old) = previous.map(|previous| &previous.credentials.account).filter(|old| *old != account) {
@@ -345,7 +354,8 @@ impl Store {
         platform: Platform,
         account: &AccountId,
     ) -> Result<()> {
-        let verified = || Expression::default().set("webhookVerified", aws_sdk_dynamodb::types::AttributeValue::Bool(true));
+        let verified =
+            || Expression::default().set("webhookVerified", aws_sdk_dynamodb::types::AttributeValue::Bool(true));
         self.update(&keys::integration(organization, platform), verified().if_item_exists()).await?;
         let mine = verified().if_compares("organizationId", "=", s(organization.as_str()));
         self.update(&keys::account_owner(platform, account), mine).await.map(drop)
@@ -355,7 +365,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::IntegrationNotFound`] when there is none, [`Error::Conflict`] when somebody else changed it.
-    pub async fn disconnect(&self, organization: &OrganizationId, platform: Platform, now_ms: i64) -> Result<Integration> {
+    pub async fn disconnect(
+        &self,
+        organization: &OrganizationId,
+        platform: Platform,
+        now_ms: i64,
+    ) -> Result<Integration> {
         let integration = self.integration(organization, platform).await?.ok_or(Error::IntegrationNotFound)?;
         let expression = Expression::default()
             .set("status", s(status_name(ConnectionStatus::Disconnected)))
@@ -366,7 +381,12 @@ impl Store {
         let account = &integration.credentials.account;
         let owner = self.owner_update(organization, platform, account, OwnerStatus::Disconnected, None)?;
         self.transact(vec![update, owner], |_| Error::Conflict).await?;
-        Ok(Integration { status: ConnectionStatus::Disconnected, error_message: None, updated_at: now_ms, ..integration })
+        Ok(Integration {
+            status: ConnectionStatus::Disconnected,
+            error_message: None,
+            updated_at: now_ms,
+            ..integration
+        })
     }
 
     /// Forgets the credentials and frees the account; conversations stay.
@@ -454,7 +474,7 @@ impl Store {
                 .position(|reason| reason.code() == Some("ConditionalCheckFailed")),
             _ => None,
         };
-        Err(failed.map_or_else(|| fault("TransactWriteItems", error), refused))
+        Err(failed.map_or_else(|| fault("TransactWriteItems", &error), refused))
     }
 }
 

@@ -257,7 +257,7 @@ impl Store {
             .limit(1)
             .send()
             .await
-            .map_err(|error| fault("Query", error))?;
+            .map_err(|error| fault("Query", &error))?;
         let location = output.items.unwrap_or_default().into_iter().next().and_then(|item| {
             let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
             Some((keys::conversation_of(text(keys::PK)?)?, keys::message_of(text(keys::SK)?)?))
@@ -301,7 +301,8 @@ impl Store {
         before: Option<&MessageId>,
         limit: usize,
     ) -> Result<Vec<Message>> {
-        let highest = before.map_or_else(|| format!("{}~", keys::MESSAGE_PREFIX), |id| format!("{}{id}", keys::MESSAGE_PREFIX));
+        let highest =
+            before.map_or_else(|| format!("{}~", keys::MESSAGE_PREFIX), |id| format!("{}{id}", keys::MESSAGE_PREFIX));
         let mut messages = Vec::new();
         let mut start = None;
         while messages.len() < limit {
@@ -322,7 +323,7 @@ impl Store {
                 .set_exclusive_start_key(start)
                 .send()
                 .await
-                .map_err(|error| fault("Query", error))?;
+                .map_err(|error| fault("Query", &error))?;
             for item in output.items.unwrap_or_default() {
                 let message: Message = read(item)?;
                 if Some(&message.id) != before {
@@ -376,7 +377,7 @@ impl Store {
                     .set_exclusive_start_key(start)
                     .send()
                     .await
-                    .map_err(|error| fault("Query", error))?;
+                    .map_err(|error| fault("Query", &error))?;
                 count += usize::try_from(output.count).unwrap_or(0);
                 start = output.last_evaluated_key;
                 if start.is_none() {
@@ -424,8 +425,10 @@ impl Store {
                 serde_dynamo::to_attribute_value::<_, AttributeValue>(map).map_err(Error::internal)
             };
             let before = if message.reactions.is_empty() { None } else { Some(attribute(&message.reactions)?) };
-            let expression =
-                Expression::default().set("reactions", attribute(&reactions)?).if_still("reactions", before).if_item_exists();
+            let expression = Expression::default()
+                .set("reactions", attribute(&reactions)?)
+                .if_still("reactions", before)
+                .if_item_exists();
             if let Written::Done(_) = self.update(&key, expression).await? {
                 return Ok(());
             }

@@ -193,10 +193,8 @@ impl Store {
             ];
             match self.transact(writes, |_| Error::IdempotencyKeyReused).await {
                 Ok(()) => return Ok(Begun::New(message)),
-                Err(Error::IdempotencyKeyReused) => {}
-                Err(Error::Unavailable(_)) => {
-                    // Either two requests with one key met, or the answer was lost: what stands there tells.
-                }
+                // The key is taken; or two requests with one key met, or an answer was lost: what stands there tells.
+                Err(Error::IdempotencyKeyReused | Error::Unavailable(_)) => {}
                 Err(error) => return Err(error),
             }
             if let Some(before) = self.used(organization, conversation, key, &body, now_ms).await? {
@@ -254,7 +252,9 @@ impl Store {
     ) -> Result<Message> {
         let key = keys::message(organization, &message.conversation_id, &message.id);
         let with_external = |expression: Expression| match &outcome.external_id {
-            Some(id) => expression.set("externalId", s(id)).set(keys::EXTERNAL_KEY, s(keys::external(organization, id))),
+            Some(id) => {
+                expression.set("externalId", s(id)).set(keys::EXTERNAL_KEY, s(keys::external(organization, id)))
+            }
             None => expression,
         };
         let answer = serde_dynamo::to_attribute_value(outcome.answer).map_err(Error::internal)?;

@@ -34,11 +34,8 @@ impl Store {
     /// When the table does not answer.
     pub async fn quarantine(&self, quarantined: &Quarantined<'_>, now_ms: i64) -> Result<Stored> {
         let id = fingerprint(&format!("quarantine/1/{}", quarantined.reason), quarantined.raw);
-        let parts: Vec<&[u8]> = if quarantined.raw.is_empty() {
-            vec![&[]]
-        } else {
-            quarantined.raw.chunks(PART_MAX_BYTES).collect()
-        };
+        let parts: Vec<&[u8]> =
+            if quarantined.raw.is_empty() { vec![&[]] } else { quarantined.raw.chunks(PART_MAX_BYTES).collect() };
         let mut stored = Stored::Duplicate;
         for (number, part) in parts.iter().enumerate() {
             let mut item = Item::from([

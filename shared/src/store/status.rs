@@ -144,7 +144,7 @@ impl Store {
             .expression_attribute_values(":pk", s(keys::parked_partition(organization, external_id)))
             .send()
             .await
-            .map_err(|error| fault("Query", error))?;
+            .map_err(|error| fault("Query", &error))?;
         for item in output.items.unwrap_or_default() {
             let parked: ParkedStatus = read(item)?;
             let update = Update { status: parked.status, at: parked.at, external_id: None, error: parked.error };

@@ -57,7 +57,8 @@ impl Store {
         let told = self.record_activity(organization, &activity, now_ms);
         let (received, recorded) = futures_util::future::join(puts, told).await;
         let (received, recorded) = (received?, recorded?);
-        if let (Recorded::Behind(item), Some(activity)) = (recorded, self::activity(thread, arrivals, Some(&received))) {
+        if let (Recorded::Behind(item), Some(activity)) = (recorded, self::activity(thread, arrivals, Some(&received)))
+        {
             self.settle_activity(organization, &activity, item, now_ms).await?;
         }
         Ok(received)
@@ -70,7 +71,8 @@ fn activity(thread: &Thread, arrivals: &[Arrival], received: Option<&[Received]>
         Some(Received { stored: Stored::Duplicate, received_at }) => *received_at,
         _ => arrivals[index].message.received_at,
     };
-    let newest = (0..arrivals.len()).max_by_key(|index| (arrivals[*index].message.id.epoch_ms(), arrived_at(*index)))?;
+    let newest =
+        (0..arrivals.len()).max_by_key(|index| (arrivals[*index].message.id.epoch_ms(), arrived_at(*index)))?;
     let highest = arrivals.iter().map(|arrival| &arrival.message.id).max()?;
     let inbound: Vec<usize> = (0..arrivals.len())
         .filter(|index| {
