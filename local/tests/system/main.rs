@@ -1,0 +1,11 @@
+//! The whole system end to end: the real functions behind the real template, driven over HTTP only.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+mod bad_input;
+mod conversations;
+mod receiving;
+mod shared;
+#[path = "../support/mod.rs"]
+mod support;
+mod webhook;
