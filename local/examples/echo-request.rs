@@ -15,7 +15,7 @@ async fn answer(event: LambdaEvent<Value>) -> Result<Value, Error> {
     let body = match event.payload["pathParameters"]["thing"].as_str().unwrap_or_default() {
         "exit" => process::exit(3),
         "hang" => {
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
             Value::Null
         }
         "slow" => {

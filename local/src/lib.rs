@@ -2,6 +2,7 @@
 //! Gateway, Lambda, `DynamoDB` and KMS, and a simulator of the provider.
 
 pub mod authorizer;
+pub mod bench;
 pub mod client;
 pub mod developer;
 pub mod error;
@@ -17,3 +18,4 @@ pub mod start;
 pub mod state;
 pub mod table;
 pub mod template;
+mod watchdog;

@@ -7,8 +7,9 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use local::{
+    bench::{self, Bench},
     error::{Error, Result},
     start::{self, Binaries, Options, Running},
 };
@@ -51,6 +52,22 @@ struct Arguments {
     /// Take the functions' binaries from this folder
     #[arg(long, hide = true, value_name = "DIR")]
     binaries: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What else can be run.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure the release binaries: latency, throughput, processor time, memory, table calls and units
+    Bench {
+        /// Small numbers, in about two minutes
+        #[arg(long)]
+        quick: bool,
+        /// Write the figures as JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn name_and_value(argument: &str) -> std::result::Result<(String, String), String> {
@@ -70,7 +87,10 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> Result<()> {
+async fn run(mut arguments: Arguments) -> Result<()> {
+    if let Some(Command::Bench { quick, json }) = arguments.command.take() {
+        return measure(arguments, quick, json).await;
+    }
     let json = arguments.json;
     let options = arguments.options()?;
     let running = start::start(&options, |text| eprintln!("{text}")).await?;
@@ -82,6 +102,18 @@ async fn run(arguments: Arguments) -> Result<()> {
     stop_signal().await.map_err(|source| Error::Program { program: "the signal handler".to_owned(), source })?;
     eprintln!("Stopping…");
     running.stop().await;
+    Ok(())
+}
+
+async fn measure(arguments: Arguments, quick: bool, json: bool) -> Result<()> {
+    let options = Arguments { release: true, ..arguments }.options()?;
+    let bench = Bench { template: options.template, binaries: options.binaries, quick };
+    let report = bench::run(&bench, |text| eprintln!("{text}")).await?;
+    if json {
+        println!("{}", serde_json::to_string(&report).unwrap_or_default());
+    } else {
+        println!("{report}");
+    }
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use crate::client::Client;
 /// `DynamoDB` accepts bodies up to this size.
 const BODY_LIMIT_BYTES: usize = 16 << 20;
 /// Longer than any call of the engine takes.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 /// The pass-through and its figures.
 #[derive(Debug, Clone)]

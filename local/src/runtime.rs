@@ -36,6 +36,7 @@ use tokio::{
 use crate::{
     event::{epoch_millis, request_id},
     template::{ACCOUNT_ID, Function, REGION},
+    watchdog::Watchdog,
 };
 
 /// What a process may take until it first asks for work.
@@ -103,6 +104,7 @@ struct Pool {
     environment: BTreeMap<String, String>,
     runtime_api: String,
     log: FunctionLog,
+    watchdog: Arc<Watchdog>,
     slots: Semaphore,
     /// Warm and waiting; the last one used is the next one used.
     idle: Mutex<Vec<Arc<Environment>>>,
@@ -113,7 +115,8 @@ struct Pool {
 #[derive(Debug)]
 struct Environment {
     id: u64,
-    pid: u32,
+    /// Known once the process is started.
+    pid: OnceLock<u32>,
     spawned_at: Instant,
     first_poll: OnceLock<Duration>,
     invocations: AtomicU64,
@@ -152,7 +155,7 @@ impl Lambda {
     /// `shared` are the variables that Lambda sets for all of them.
     ///
     /// # Errors
-    /// When a log cannot be opened.
+    /// When a log cannot be opened, or the shell that watches over the processes cannot be run.
     pub fn new(
         functions: &[(Function, PathBuf)],
         webhook: Option<&str>,
@@ -160,6 +163,7 @@ impl Lambda {
         shared: &BTreeMap<String, String>,
         logs: &Path,
     ) -> io::Result<Arc<Self>> {
+        let watchdog = Arc::new(Watchdog::start()?);
         let mut pools = BTreeMap::new();
         for (function, binary) in functions {
             let environments = if webhook == Some(&function.name) { WEBHOOK_ENVIRONMENTS } else { ENVIRONMENTS };
@@ -169,6 +173,7 @@ impl Lambda {
                 binary: binary.clone(),
                 runtime_api: runtime_api.to_owned(),
                 log: FunctionLog::open(&function.name, logs)?,
+                watchdog: Arc::clone(&watchdog),
                 slots: Semaphore::new(environments),
                 idle: Mutex::default(),
                 alive: Mutex::default(),
@@ -319,21 +324,12 @@ impl Pool {
             // Ctrl-C is for the rig, which stops its processes itself.
             .process_group(0)
             .kill_on_drop(true);
-        let spawned_at = Instant::now();
-        let mut child = command.spawn()?;
-        let pid = child.id().unwrap_or_default();
-        if let Some(output) = child.stdout.take() {
-            tokio::spawn(Arc::clone(self).copy_log(output));
-        }
-        if let Some(output) = child.stderr.take() {
-            tokio::spawn(Arc::clone(self).copy_log(output));
-        }
         let (requests, inbox) = mpsc::channel(1);
         let (exited, exit) = watch::channel(None);
         let environment = Arc::new(Environment {
             id,
-            pid,
-            spawned_at,
+            pid: OnceLock::new(),
+            spawned_at: Instant::now(),
             first_poll: OnceLock::new(),
             invocations: AtomicU64::new(0),
             requests,
@@ -342,7 +338,19 @@ impl Pool {
             kill: Notify::new(),
             exit,
         });
+        // Known before it is started: on a busy machine its first poll can come before the next line runs.
         locked(&self.alive).insert(id, Arc::clone(&environment));
+        let mut child = command.spawn().inspect_err(|_| drop(locked(&self.alive).remove(&id)))?;
+        if let Some(pid) = child.id() {
+            environment.pid.get_or_init(|| pid);
+            self.watchdog.watch(pid);
+        }
+        if let Some(output) = child.stdout.take() {
+            tokio::spawn(Arc::clone(self).copy_log(output));
+        }
+        if let Some(output) = child.stderr.take() {
+            tokio::spawn(Arc::clone(self).copy_log(output));
+        }
         tokio::spawn(Arc::clone(self).watch(Arc::clone(&environment), child, exited));
         Ok(environment)
     }
@@ -361,6 +369,9 @@ impl Pool {
                 Err(error) => Err(error),
             },
         };
+        if let Some(pid) = environment.pid.get() {
+            self.watchdog.forget(*pid);
+        }
         locked(&self.alive).remove(&environment.id);
         locked(&self.idle).retain(|idle| idle.id != environment.id);
         exited.send_replace(Some(status.map_or_else(|error| error.to_string(), describe)));
@@ -425,19 +436,20 @@ impl Environment {
     }
 
     fn process(&self, pool: &Pool) -> Process {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let pid = self.pid.get().copied().unwrap_or_default();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let kilobytes = |field: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(field))?;
             line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().ok()
         };
         Process {
             function: pool.function.name.clone(),
-            pid: self.pid,
+            pid,
             spawn_to_first_poll_ms: self.first_poll.get().map(|time| time.as_secs_f64() * 1000.0),
             invocations: self.invocations.load(Ordering::Relaxed),
             rss_kb: kilobytes("VmRSS"),
             peak_rss_kb: kilobytes("VmHWM"),
-            cpu_ms: cpu_ms(self.pid),
+            cpu_ms: cpu_ms(pid),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How often expired items are removed. `DynamoDB` takes up to two days.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
 /// Opens the table's file, creates the table where it is missing, and serves it on `listener`.
 ///

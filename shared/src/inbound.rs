@@ -181,11 +181,8 @@ impl Inbound<'_> {
                 let direction = Direction::Inbound;
                 let sender = if message.from_customer { Sender::Customer } else { Sender::System };
                 let (thread, stored) = self.message(&message, direction, sender, received_at).await?;
-                let arrival = Arrival {
-                    message: stored,
-                    preview: message.content.preview(),
-                    opens_window: message.opens_window && message.from_customer,
-                };
+                let arrival =
+                    Arrival { message: stored, preview: message.content.preview(), opens_window: message.opens_window };
                 Ok(Ok(Placed { thread, arrival, also_known_as: message.also_known_as, external_id: None }))
             }
             EventKind::Echo(echo) => self.echo(echo, received_at).await,
@@ -366,8 +363,10 @@ impl Inbound<'_> {
         let identity = self.identity(&edit.customer)?;
         let at = self.timestamp(&identity.conversation, edit.timestamp, &edit.external_id).await?;
         if let Some((conversation, id)) = self.store.message_by_external_id(self.organization, &edit.target).await? {
-            let stored = self.store.edit(self.organization, &conversation, &id, &edit.content, at).await?;
-            self.store.change_preview(self.organization, &conversation, &id, &edit.content.preview()).await?;
+            let (stored, edited) = self.store.edit(self.organization, &conversation, &id, &edit.content, at).await?;
+            if let Some(message) = edited {
+                self.store.change_preview(self.organization, &message).await?;
+            }
             return Ok(counts_of_stored(stored));
         }
         let text = format!("Edited a message that is not here: {}", edit.content.text.as_deref().unwrap_or_default());
@@ -379,8 +378,10 @@ impl Inbound<'_> {
         let identity = self.identity(&unsend.customer)?;
         let at = self.timestamp(&identity.conversation, unsend.timestamp, &unsend.external_id).await?;
         if let Some((conversation, id)) = self.store.message_by_external_id(self.organization, &unsend.target).await? {
-            let stored = self.store.unsend(self.organization, &conversation, &id, at).await?;
-            self.store.change_preview(self.organization, &conversation, &id, "Message unsent").await?;
+            let (stored, unsent) = self.store.unsend(self.organization, &conversation, &id, at).await?;
+            if let Some(message) = unsent {
+                self.store.change_preview(self.organization, &message).await?;
+            }
             return Ok(counts_of_stored(stored));
         }
         let text = "Unsent a message that is not here".to_owned();

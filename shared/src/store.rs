@@ -21,6 +21,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::debug;
 
 pub use conversation::{Activity, Assignee, Changes, Conversation, ConversationStatus, LastMessage, Recorded};
@@ -45,10 +46,15 @@ use crate::{
 /// An item as the SDK has it.
 pub type Item = HashMap<String, AttributeValue>;
 
+/// How many requests a process has under way at once. A delivery of a thousand updates would otherwise open as many connections
+/// as it can, and its requests would run into their time limit while they wait for each other.
+const REQUESTS: usize = 32;
+
 /// The table.
 pub struct Store {
     client: Client,
     table: String,
+    requests: Semaphore,
     /// Aliases that were followed: they never change, so a process follows each once.
     aliases: Mutex<HashMap<ConversationId, ConversationId>>,
 }
@@ -64,7 +70,7 @@ pub enum Stored {
 
 /// What came of a conditional write.
 enum Written {
-    /// Done; the item as it is now.
+    /// Done; the item as it is now, unless it was asked for as it was.
     Done(Item),
     /// The condition did not hold; the item as it is, when there is one.
     Refused(Option<Item>),
@@ -74,7 +80,7 @@ impl Store {
     /// A store on any client: the embedded engine's in tests.
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), aliases: Mutex::default() }
+        Self { client, table: table.into(), requests: Semaphore::new(REQUESTS), aliases: Mutex::default() }
     }
 
     /// The table that the environment names, with its connection opened already: that then costs the start, not the
@@ -92,6 +98,11 @@ impl Store {
         Ok(store)
     }
 
+    /// A turn to ask the table, held until it has answered.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        self.requests.acquire().await.map_err(Error::internal)
+    }
+
     /// One item, as it is after every write that was answered before.
     async fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>> {
         self.get_item(key).await?.map(read).transpose()
@@ -99,11 +110,16 @@ impl Store {
 
     async fn get_item(&self, key: &Key) -> Result<Option<Item>> {
         let request = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let _turn = self.turn().await?;
         let output = request.set_key(Some(key.attributes())).send().await.map_err(|error| fault("GetItem", &error))?;
         Ok(output.item)
     }
 
     async fn update(&self, key: &Key, expression: Expression) -> Result<Written> {
+        self.update_returning(key, expression, ReturnValue::AllNew).await
+    }
+
+    async fn update_returning(&self, key: &Key, expression: Expression, returned: ReturnValue) -> Result<Written> {
         let request = self
             .client
             .update_item()
@@ -113,8 +129,9 @@ impl Store {
             .set_condition_expression(expression.conditions())
             .set_expression_attribute_names(expression.names())
             .set_expression_attribute_values(expression.values())
-            .return_values(ReturnValue::AllNew)
+            .return_values(returned)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let _turn = self.turn().await?;
         match request.send().await {
             Ok(output) => Ok(Written::Done(output.attributes.unwrap_or_default())),
             Err(error) => match error.as_service_error() {
@@ -137,6 +154,7 @@ impl Store {
             .set_condition_expression(expression.conditions())
             .set_expression_attribute_names(expression.names())
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let _turn = self.turn().await?;
         match request.send().await {
             Ok(_) => Ok(None),
             Err(error) => match error.as_service_error() {

@@ -232,7 +232,8 @@ fn covers(proof: &Proof, platform: Platform, account: &AccountId, owner: &Owner)
 }
 
 /// Who owns an account. Remembered for a minute, but only where the token names the same organization: an account that has just
-/// changed hands must not deliver to its former owner.
+/// changed hands must not deliver to its former owner. A disconnected one is not remembered: it would lose what comes right after
+/// it was connected again.
 async fn owner(webhook: &Webhook, proof: &Proof, platform: Platform, account: &AccountId) -> Result<Option<Owner>> {
     let remembered = webhook.owners.lock().ok().and_then(|owners| {
         let (owner, since) = owners.get(&(platform, account.clone()))?;
@@ -244,7 +245,7 @@ async fn owner(webhook: &Webhook, proof: &Proof, platform: Platform, account: &A
         return Ok(Some(owner));
     }
     let owner = webhook.store.owner_of_account(platform, account).await?;
-    if let Some(owner) = owner.clone() {
+    if let Some(owner) = owner.clone().filter(|owner| owner.status == OwnerStatus::Connected) {
         remember(webhook, platform, account, owner);
     }
     Ok(owner)

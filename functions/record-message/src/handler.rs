@@ -102,7 +102,7 @@ pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> 
         external_id: Some(external_id.clone()),
         ..Message::new(MessageId::of(sent_at, &external_id), conversation_id, direction, sender, &content, now_us)
     };
-    let arrival = Arrival { preview: content.preview(), opens_window: true, message };
+    let arrival = Arrival { preview: content.preview(), opens_window: direction == Direction::Inbound, message };
     let thread = Thread { identity, channel, account, customer };
     let received = store.receive(organization, &thread, std::slice::from_ref(&arrival), now_us / 1000).await?;
 

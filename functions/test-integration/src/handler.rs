@@ -62,7 +62,10 @@ async fn check(testing: &Testing, integration: &Integration) -> Result<Connectio
     }
     let mut error_message = None;
     let webhook_verified = if testing.provider.registers_webhooks(platform) {
-        let registered = testing.provider.registered_webhook(platform, &api_key).await?;
+        let registered = match testing.provider.registered_webhook(platform, &api_key).await {
+            Err(Failure::Unauthorized) => return Ok(refused(KEY_REFUSED)),
+            answer => answer?,
+        };
         let is_ours = registered.as_ref() == Some(&testing.webhook_url);
         error_message = (!is_ours).then(|| WEBHOOK_ELSEWHERE.to_owned());
         // Where the provider names no account, ours is proven by the first delivery only.

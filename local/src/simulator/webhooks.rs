@@ -28,7 +28,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LAST_WAIT: Duration = Duration::from_secs(30);
 /// After this an update is lost, as at 360dialog.
-const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const KEPT: Duration = Duration::from_hours(7 * 24);
 /// Changes of the queue are written together.
 const SAVE_EVERY: Duration = Duration::from_millis(100);
 /// Meta's limit for webhook URLs.

@@ -3,8 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 mod bad_input;
+mod connecting;
+mod contract;
 mod conversations;
+mod isolation;
+mod local;
+mod logs;
+mod numbers;
+mod openapi;
 mod receiving;
+mod sending;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;

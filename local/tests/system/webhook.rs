@@ -1,1 +1,344 @@
-//! To come.
+//! The webhook as the provider meets it: the handshake, who is let in, and what is answered.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::{
+    shared::{Organization, fixture, items, own_rig, quarantined, run, text, unique},
+    support::{Rig, Setup},
+};
+
+const MIB: usize = 1 << 20;
+
+/// A delivery of one WhatsApp text with this id to this account.
+fn delivery(account: &str, id: &str) -> String {
+    let body = fixture("whatsapp", "text_without_contacts");
+    body.replace("700100200300402", account).replace("wamid.B2", id)
+}
+
+/// What is in the table about the organization.
+async fn stored(rig: &Rig, organization: &Organization<'_>) -> Vec<Value> {
+    let of_it = |item: &Value| text(&item["pk"]["S"]).starts_with(&format!("ORG#{}#", organization.id));
+    items(rig).await.into_iter().filter(of_it).collect()
+}
+
+/// Hex of HMAC-SHA256.
+fn signature(secret: &str, body: &[u8]) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(body).finalize();
+    mac.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_handshake_returns_the_challenge_to_whoever_knows_the_token() {
+    run(async |rig| {
+        let token = rig.webhook_token();
+        let ask = async |query: &str| rig.request("GET", &format!("{}?{query}", rig.webhook), &[], "").await;
+
+        let answer = ask(&format!("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token={token}")).await;
+
+        assert_eq!((answer.status, answer.text().as_str()), (200, "1158201444"));
+        assert!(answer.headers["content-type"].to_str().unwrap().starts_with("text/plain"));
+        let wrong = [
+            String::new(),
+            "hub.mode=subscribe&hub.challenge=1".to_owned(),
+            "hub.mode=subscribe&hub.challenge=1&hub.verify_token=".to_owned(),
+            "hub.mode=subscribe&hub.challenge=1&hub.verify_token=wrong".to_owned(),
+            format!("hub.mode=subscribe&hub.challenge=1&hub.verify_token={}", &token[..token.len() - 1]),
+            format!("hub.mode=subscribe&hub.challenge=1&hub.verify_token={token}x"),
+            format!("hub.mode=unsubscribe&hub.challenge=1&hub.verify_token={token}"),
+            format!("hub.challenge=1&hub.verify_token={token}"),
+            format!("hub.mode=subscribe&hub.verify_token={token}"),
+        ];
+        for query in wrong {
+            let answer = ask(&query).await;
+            assert_eq!((answer.status, answer.text().as_str()), (403, ""), "{query}");
+        }
+    });
+}
+
+#[test]
+fn other_paths_and_methods_are_refused() {
+    run(async |rig| {
+        let (organization, account) = Organization::with(rig, "whatsapp").await;
+        let headers = [("authorization", account.authorization.as_str()), ("content-type", "application/json")];
+        let base = rig.webhook.strip_suffix("/api/v1/webhooks/360dialog").unwrap();
+        let body = account.fixture("text");
+
+        for path in [
+            "/",
+            "/api/v1/webhooks",
+            "/api/v1/webhooks/360dialog/x",
+            "/api/v1/webhooks/360Dialog",
+            "/api/v1/webhooks/360dialo%67",
+            "//api/v1/webhooks/360dialog",
+            "/api/v1/conversations",
+        ] {
+            let answer = rig.request("POST", &format!("{base}{path}"), &headers, body.clone()).await;
+            assert_eq!((answer.status, answer.text().as_str()), (404, ""), "{path}");
+        }
+        for method in ["PUT", "PATCH", "DELETE", "OPTIONS"] {
+            let answer = rig.request(method, &rig.webhook, &headers, body.clone()).await;
+            assert_eq!((answer.status, answer.headers["allow"].to_str().unwrap()), (405, "GET, POST"), "{method}");
+        }
+        assert!(stored(rig, &organization).await.is_empty());
+        assert_eq!(rig.request("POST", &format!("{}/", rig.webhook), &headers, body).await.status, 200);
+    });
+}
+
+#[test]
+fn a_body_over_four_mebibytes_is_refused() {
+    run(async |rig| {
+        let (organization, account) = Organization::with(rig, "whatsapp").await;
+        let body = |length| format!("{:length$}", account.fixture("text")).into_bytes();
+
+        assert_eq!(account.deliver(body(4 * MIB + 1)).await.status, 413);
+        assert_eq!(account.deliver(body(6 * MIB)).await.status, 413);
+        assert!(stored(rig, &organization).await.is_empty());
+
+        assert_eq!(account.deliver(body(4 * MIB)).await.status, 200);
+        assert_eq!(organization.thread().await.len(), 1);
+    });
+}
+
+#[test]
+fn a_body_is_read_whatever_it_is_said_to_be() {
+    run(async |rig| {
+        for content_type in ["application/octet-stream", "text/plain", "application/x-www-form-urlencoded", "", "x"] {
+            let (organization, account) = Organization::with(rig, "whatsapp").await;
+            // What is no text reaches the function in Base64.
+            let headers = [("authorization", account.authorization.as_str()), ("content-type", content_type)];
+
+            let answer = rig.request("POST", &rig.webhook, &headers, account.fixture("text_escaped")).await;
+
+            assert_eq!(answer.status, 200, "{content_type}");
+            assert_eq!(organization.thread().await[0]["text"], "äöå 😀 a/b", "{content_type}");
+        }
+        let (organization, account) = Organization::with(rig, "whatsapp").await;
+        let mut body = account.fixture("text").into_bytes();
+        let place = body.windows(5).position(|window| window == b"stock").unwrap();
+        body[place] = 0xFF;
+        account.receive_body(body).await;
+        assert_eq!(organization.thread().await[0]["text"], "Hello, is the blue one in \u{FFFD}tock?");
+    });
+}
+
+#[test]
+fn what_is_authentic_and_makes_no_sense_is_acknowledged_and_kept() {
+    run(async |rig| {
+        let (organization, account) = Organization::with(rig, "whatsapp").await;
+        let marker = unique();
+        let bodies = [
+            (format!("no JSON {marker}").into_bytes(), "the body is not JSON"),
+            (format!("{{\"cut\": \"{marker}").into_bytes(), "the body is not JSON"),
+            ([&[0xFF, 0xFE, 0x00][..], marker.to_string().as_bytes()].concat(), "the body is not JSON"),
+            ("[".repeat(5000).into_bytes(), "the body is not JSON"),
+            (format!("[{marker}]").into_bytes(), "the body has no known shape"),
+            (format!("{{\"hello\": {marker}}}").into_bytes(), "the body has no known shape"),
+            (format!("\"{marker}\"").into_bytes(), "the body has no known shape"),
+        ];
+        for (body, _) in &bodies {
+            account.receive_body(body.clone()).await;
+        }
+        account.receive_body("").await;
+
+        let of_this: Vec<_> =
+            quarantined(rig).await.into_iter().filter(|item| item["accountId"]["S"] == account.id.as_str()).collect();
+
+        assert_eq!(of_this.len(), bodies.len() + 1);
+        for (body, reason) in bodies {
+            let kept = of_this.iter().find(|item| STANDARD.decode(text(&item["raw"]["B"])).unwrap() == body).unwrap();
+            assert_eq!(kept["reason"]["S"], reason);
+            assert_eq!(kept["platform"]["S"], "whatsapp");
+            assert!(kept["expiresAt"]["N"].is_string());
+        }
+        assert!(stored(rig, &organization).await.is_empty());
+    });
+}
+
+#[test]
+fn an_empty_envelope_is_acknowledged() {
+    run(async |rig| {
+        let (_, account) = Organization::with(rig, "whatsapp").await;
+
+        account.receive_body(r#"{"object":"whatsapp_business_account","entry":[]}"#).await;
+
+        assert!(account.quarantined().await.is_empty());
+    });
+}
+
+#[test]
+fn without_a_configured_secret_no_signature_lets_anybody_in() {
+    run(async |rig| {
+        let (organization, account) = Organization::with(rig, "whatsapp").await;
+        let body = account.fixture("text");
+
+        for header in ["x-360dialog-signature", "x-hub-signature-256"] {
+            for signature in [signature("", body.as_bytes()), format!("sha256={}", signature("", body.as_bytes()))] {
+                let answer = rig.webhook(&[(header, &signature)], body.clone()).await;
+                assert_eq!(answer.status, 401, "{header}");
+            }
+        }
+        assert!(stored(rig, &organization).await.is_empty());
+    });
+}
+
+#[test]
+fn a_disconnected_integrations_deliveries_are_acknowledged_and_not_kept() {
+    run(async |rig| {
+        let (organization, account) = Organization::with(rig, "whatsapp").await;
+        let path = "/api/v1/social-integrations/whatsapp/disconnect";
+        let (status, _) = rig.api("POST", path, &organization.admin, Value::Null).await;
+        assert_eq!(status, 200);
+
+        account.receive("text").await;
+
+        assert!(organization.conversations("").await.is_empty());
+        assert!(stored(rig, &organization).await.is_empty());
+        assert!(account.quarantined().await.is_empty());
+
+        // Connected again, it receives again.
+        let account = organization.connect_account("whatsapp", &account.id).await;
+        account.receive("text").await;
+        assert_eq!(organization.thread().await.len(), 1);
+    });
+}
+
+#[test]
+fn the_token_of_one_platform_proves_nothing_about_another() {
+    run(async |rig| {
+        let organization = Organization::new(rig).await;
+        let id = format!("70010021{:07}", unique());
+        let instagram = organization.connect_account("instagram", &id).await;
+        let facebook = organization.connect_account("facebook", &id).await;
+
+        let headers = [("authorization", facebook.authorization.as_str())];
+        let answer = rig.webhook(&headers, instagram.fixture("text")).await;
+
+        assert_eq!(answer.status, 200);
+        assert_eq!(instagram.quarantined().await, ["token of another account"]);
+        assert!(organization.conversations("").await.is_empty());
+    });
+}
+
+/// A rig that checks signatures, and calls Instagram at Meta itself.
+fn signed_rig() -> Rig {
+    let parameters = ["SignatureSecret=partner-secret", "MetaAppSecret=app-secret", "InstagramPreset=graph"];
+    let arguments = parameters.iter().flat_map(|parameter| ["--parameter".to_owned(), (*parameter).to_owned()]);
+    own_rig(Setup { arguments: arguments.collect(), ..Setup::default() })
+}
+
+#[tokio::test]
+async fn what_is_not_authentic_is_refused_and_costs_the_table_nothing() {
+    let rig = signed_rig();
+    let (organization, account) = Organization::with(&rig, "whatsapp").await;
+    let (_, other) = Organization::with(&rig, "whatsapp").await;
+    let global = rig.webhook_token();
+    let own = account.authorization.strip_prefix("Bearer ").unwrap();
+    let [version, subject, mac] = own.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let foreign_mac = other.authorization.rsplit('.').next().unwrap();
+    let bearer = |token: &str| ("authorization", format!("Bearer {token}"));
+    let body = account.fixture("text");
+    let signed_other = signature("partner-secret", format!("{body} ").as_bytes());
+    let refused = [
+        ("x-nothing", "x".to_owned()),
+        bearer(""),
+        bearer("wrong"),
+        bearer(&global[..global.len() - 1]),
+        bearer(&format!("{global}x")),
+        bearer(&global.to_uppercase()),
+        bearer(&own[..own.len() - 1]),
+        bearer(&own[1..]),
+        bearer(&format!("{version}.{subject}.")),
+        bearer(&format!("{version}.{subject}.{foreign_mac}")),
+        bearer(&format!("{version}..{mac}")),
+        bearer(&format!("kw2.{subject}.{mac}")),
+        bearer(&format!("{own}.{mac}")),
+        ("authorization", own.to_owned()),
+        ("authorization", format!("Basic {own}")),
+        ("authorization", format!("Basic {global}")),
+        ("d360-api-key", global.clone()),
+        ("x-360dialog-signature", signed_other.clone()),
+        ("x-360dialog-signature", signature("app-secret", body.as_bytes())),
+        ("x-360dialog-signature", String::new()),
+        ("x-hub-signature-256", format!("sha256={signed_other}")),
+        ("x-hub-signature-256", signature("partner-secret", body.as_bytes())),
+        ("x-hub-signature-256", format!("sha1={}", signature("app-secret", body.as_bytes()))),
+        ("x-hub-signature", signature("app-secret", body.as_bytes())),
+    ];
+    let before = items(&rig).await;
+    rig.reset_meter().await;
+
+    for (name, value) in refused {
+        let answer = rig.webhook(&[(name, &value)], body.clone()).await;
+        assert_eq!((answer.status, answer.text().as_str()), (401, ""), "{name}: {value}");
+    }
+    let headers = [("authorization", "Bearer wrong")];
+    assert_eq!(rig.webhook(&headers, "no JSON").await.status, 401, "the body is not read before");
+
+    let meter = rig.meter().await;
+    // A new process opens its connection to the table by one look at nothing.
+    let processes =
+        rig.processes().await.into_iter().filter(|process| process["function"] == "receive-webhook").count();
+    assert!(meter["requests"].as_u64().unwrap() <= u64::try_from(processes).unwrap(), "{meter}");
+    assert_eq!(meter["writeUnits"], 0.0, "{meter}");
+    assert_eq!(items(&rig).await.len(), before.len());
+    assert!(organization.conversations("").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_right_signature_lets_a_delivery_of_any_account_in() {
+    let rig = signed_rig();
+    let (organization, account) = Organization::with(&rig, "whatsapp").await;
+    let spellings: [(&str, fn(&[u8]) -> String); 4] = [
+        ("x-360dialog-signature", |body| signature("partner-secret", body)),
+        ("x-360dialog-signature", |body| format!("sha256={}", signature("partner-secret", body).to_uppercase())),
+        ("x-hub-signature-256", |body| format!("sha256={}", signature("app-secret", body))),
+        ("x-hub-signature-256", |body| signature("app-secret", body)),
+    ];
+
+    for (number, (header, sign)) in (1..).zip(spellings) {
+        let body = delivery(&account.id, &format!("wamid.{number}"));
+        let answer = rig.webhook(&[(header, &sign(body.as_bytes()))], body).await;
+        assert_eq!(answer.status, 200, "{header}");
+        assert_eq!(organization.thread().await.len(), number);
+    }
+    // A signature is over the bytes as they came, which no text of JSON repeats.
+    let body = [delivery(&account.id, "wamid.raw").as_bytes(), &b"\r\n \t"[..]].concat();
+    let headers = [
+        ("x-360dialog-signature", signature("partner-secret", &body)),
+        ("content-type", "application/octet-stream".to_owned()),
+    ];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(rig.request("POST", &rig.webhook, &headers, body).await.status, 200);
+    // One right proof is enough.
+    let headers = [("authorization", account.authorization.as_str()), ("x-360dialog-signature", "wrong")];
+    assert_eq!(rig.webhook(&headers, delivery(&account.id, "wamid.both")).await.status, 200);
+    assert_eq!(organization.thread().await.len(), 6);
+}
+
+#[tokio::test]
+async fn the_first_delivery_verifies_a_webhook_that_nobody_could_register() {
+    let rig = signed_rig();
+    let organization = Organization::new(&rig).await;
+    let id = format!("17841{:012}", unique());
+    let (status, connected) = organization.try_connect("instagram", &id).await;
+    assert_eq!((status, &connected["data"]["webhookVerified"]), (201, &json!(false)), "{connected}");
+    let body = json!({
+        "object": "instagram",
+        "entry": [{ "id": id, "time": 1, "messaging": [{
+            "sender": { "id": "1029384756102938" }, "recipient": { "id": id }, "timestamp": 1_767_877_300_123_u64,
+            "message": { "mid": "m1", "text": "Hello" },
+        }] }],
+    })
+    .to_string();
+    let signature = format!("sha256={}", signature("app-secret", body.as_bytes()));
+
+    let answer = rig.webhook(&[("x-hub-signature-256", &signature)], body).await;
+
+    assert_eq!(answer.status, 200);
+    let integration = organization.get("/api/v1/social-integrations/instagram").await;
+    assert_eq!((&integration["webhookVerified"], &integration["status"]), (&json!(true), &json!("connected")));
+    assert_eq!(organization.thread().await[0]["text"], "Hello");
+}

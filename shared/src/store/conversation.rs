@@ -7,14 +7,14 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Item, Store, Written,
     expression::{Expression, n, s},
     keys,
-    message::number,
+    message::{Message, number},
     read,
 };
 use crate::{
@@ -145,9 +145,9 @@ pub struct Activity {
 /// What came of [`Store::record_activity`].
 #[derive(Debug)]
 pub enum Recorded {
-    /// Everything was news.
-    Done,
-    /// Something was not: the item as it is, when there is one.
+    /// It was taken for news; the item as it was before.
+    Done(Item),
+    /// Something was not news: the item as it is, when there is one.
     Behind(Option<Item>),
 }
 
@@ -179,6 +179,8 @@ pub struct Changes {
 const MAX_HOPS: usize = 8;
 /// How often a write that lost a race is tried again.
 const MAX_RACES: usize = 8;
+/// Longer than a delivery is under way at the table.
+const DELIVERY_MS: i64 = 60_000;
 /// How many followed aliases a process remembers.
 const ALIASES_MAX: usize = 10_000;
 const ALIAS_OF: &str = "aliasOf";
@@ -238,7 +240,7 @@ impl Store {
 
     /// Tells a conversation of its messages, beside the puts of the messages themselves: creates it for a first contact, moves it
     /// up the inbox, reopens it for an inbound message. One write, which is refused where something is not news; then
-    /// [`Self::settle_activity`] has to follow once the puts have told what had come before.
+    /// [`Self::settle_activity`] has to follow, once the puts have told what had come before.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -255,40 +257,49 @@ impl Store {
             Some(received_at) => fast.if_absent_or("lastReceivedAt", "<", n(received_at)),
             None => fast,
         };
+        // What comes late, together with something newer, must not move the window back.
+        let fast = match activity.last_inbound_at {
+            Some(inbound) => fast.if_absent_or("lastInboundAt", "<=", n(inbound)),
+            None => fast,
+        };
         let fast = ids.iter().fold(fast, |fast, id| fast.if_contains(MEMBERS, s(id.as_str())));
-        Ok(match self.update(&keys::conversation(organization, &target), fast).await? {
-            Written::Done(item) => match (&activity.first_inbound, text(&item, "unreadFrom")) {
-                // Unread messages are counted from the earliest, and one of these is earlier than the one that stands there.
-                (Some(first), Some(from)) if first.as_str() < from => Recorded::Behind(Some(item)),
-                _ => Recorded::Done,
-            },
+        let key = keys::conversation(organization, &target);
+        Ok(match self.update_returning(&key, fast, ReturnValue::AllOld).await? {
+            Written::Done(before) => Recorded::Done(before),
             Written::Refused(item) => Recorded::Behind(item),
         })
     }
 
-    /// Brings a conversation up to date with messages of which some are late, known, or of a customer with new ids. `activity`
-    /// now tells the first arrival of messages that had come before; `behind` is what [`Self::record_activity`] found.
+    /// Brings a conversation up to date with messages of which some are late, known, or of a customer with new ids. `told` is
+    /// what [`Self::record_activity`] was told and `recorded` what came of it; `activity` now has the first arrival of messages
+    /// that had come before. Asks nothing where all was news.
     ///
     /// # Errors
     /// When the table does not answer.
     pub async fn settle_activity(
         &self,
         organization: &OrganizationId,
+        told: &Activity,
+        recorded: Recorded,
         activity: &Activity,
-        behind: Option<Item>,
         now_ms: i64,
     ) -> Result<()> {
         let (target, ids) = self.target_of(activity);
-        let is_settled = behind.is_some_and(|item| {
-            alias_of(&item).is_none()
-                && ids.is_subset(&members_of(&item))
-                && difference(&item, activity, organization, &target, now_ms).is_none()
-        });
-        if is_settled {
-            return Ok(());
-        }
-        let target = self.link(organization, target, ids, now_ms).await?;
-        self.reconcile(organization, &target, activity, now_ms).await
+        let item = match recorded {
+            Recorded::Done(before) => {
+                let Some(amendment) = amendment(&before, told, activity) else { return Ok(()) };
+                if let Written::Done(_) = self.update(&keys::conversation(organization, &target), amendment).await? {
+                    return Ok(());
+                }
+                None
+            }
+            Recorded::Behind(item) => item,
+        };
+        let (target, item) = match item {
+            Some(item) if alias_of(&item).is_none() && ids.is_subset(&members_of(&item)) => (target, Some(item)),
+            _ => (self.link(organization, target, ids, now_ms).await?, None),
+        };
+        self.reconcile(organization, target, item, activity, now_ms).await
     }
 
     /// Where an activity belongs as far as this process knows, and the other ids that have to lead there.
@@ -303,26 +314,28 @@ impl Store {
         (target, ids)
     }
 
-    /// Brings a conversation up to date with messages of which some may be late or known: reads, compares, writes what differs.
+    /// Brings a conversation up to date with messages of which some may be late or known: reads it, where `item` is not what was
+    /// read just now, compares, and writes what differs.
     async fn reconcile(
         &self,
         organization: &OrganizationId,
-        target: &ConversationId,
+        mut target: ConversationId,
+        mut item: Option<Item>,
         activity: &Activity,
         now_ms: i64,
     ) -> Result<()> {
-        let mut target = target.clone();
+        const WATCHED: [&str; 5] = ["lastMessageKey", "lastArrivedAt", "lastReceivedAt", "lastInboundAt", "unreadFrom"];
         for _ in 0..MAX_RACES {
-            let (root, item) = self.resolve(organization, &target).await?;
-            target = root;
-            let item = item.unwrap_or_default();
+            let item = if let Some(item) = item.take() {
+                item
+            } else {
+                let (root, item) = self.resolve(organization, &target).await?;
+                target = root;
+                item.unwrap_or_default()
+            };
             let Some(expression) = difference(&item, activity, organization, &target, now_ms) else { return Ok(()) };
-            let still =
-                |expression: Expression, attribute: &str| expression.if_still(attribute, item.get(attribute).cloned());
-            let expression = ["lastMessageKey", "lastReceivedAt", "unreadFrom"].into_iter().fold(expression, still);
-            if let Written::Done(_) =
-                self.update(&keys::conversation(organization, &target), expression.if_absent(ALIAS_OF)).await?
-            {
+            let expression = still(expression, &WATCHED, &item).if_absent(ALIAS_OF);
+            if let Written::Done(_) = self.update(&keys::conversation(organization, &target), expression).await? {
                 return Ok(());
             }
         }
@@ -419,25 +432,23 @@ impl Store {
         (loser, loser_item): (&ConversationId, &Item),
         now_ms: i64,
     ) -> Result<bool> {
-        let still = |expression: Expression, item: &Item| {
-            let watched = ["lastMessageKey", "lastReceivedAt", "unreadFrom", "updatedAt"];
-            watched.into_iter().fold(expression.if_absent(ALIAS_OF), |expression, attribute| {
-                expression.if_still(attribute, item.get(attribute).cloned())
-            })
-        };
+        const WATCHED: [&str; 7] =
+            [ALIAS_OF, "lastMessageKey", "lastReceivedAt", "lastInboundAt", "unreadFrom", "updatedAt", MEMBERS];
         let alias =
             Expression::default().set(ALIAS_OF, s(winner.as_str())).remove(keys::INBOX_KEY).remove(keys::INBOX_SORT);
         let mut members = members_of(loser_item);
         members.insert(loser.clone());
         members.remove(winner);
         let mut union = Expression::default().add(MEMBERS, set_of(&members)).set("updatedAt", n(now_ms));
-        let newer = |attribute: &str| text(loser_item, attribute) > text(winner_item, attribute);
-        if newer("lastMessageKey") {
-            for attribute in ["lastMessageKey", "lastMessageText", "lastMessageSender"] {
+        let newer = text(loser_item, "lastMessageKey").filter(|key| Some(*key) > text(winner_item, "lastMessageKey"));
+        if let Some(key) = newer.and_then(|key| key.parse::<MessageId>().ok()) {
+            union = union
+                .set("lastMessageKey", s(key.as_str()))
+                .set(keys::INBOX_SORT, s(keys::inbox_sort(key.epoch_ms(), winner)));
+        }
+        if shown(loser_item) > shown(winner_item) {
+            for attribute in ["lastMessageText", "lastMessageSender", "lastArrivedAt"] {
                 union = union.set_some(attribute, loser_item.get(attribute).cloned());
-            }
-            if let Some(key) = text(loser_item, "lastMessageKey").and_then(|key| key.parse::<MessageId>().ok()) {
-                union = union.set(keys::INBOX_SORT, s(keys::inbox_sort(key.epoch_ms(), winner)));
             }
         }
         for attribute in ["lastInboundAt", "lastReceivedAt", "deliveredUpTo", "readUpTo"] {
@@ -445,12 +456,13 @@ impl Store {
                 union = union.set_some(attribute, loser_item.get(attribute).cloned());
             }
         }
-        if let Some(from) = text(loser_item, "unreadFrom") {
-            let earlier = text(winner_item, "unreadFrom").is_none_or(|winners| from < winners);
-            union = if earlier { union.set("unreadFrom", s(from)) } else { union };
-            let read_at =
-                number(loser_item, "readAt").unwrap_or(0).min(number(winner_item, "readAt").unwrap_or(i64::MAX));
-            union = union.set("readAt", n(read_at));
+        // What is unread in one of them stays unread, even if something that was read in the other counts again.
+        let unread = [loser_item, winner_item].into_iter().filter(|item| item.contains_key("unreadFrom"));
+        let read_at = |item: &Item| number(item, "readAt").unwrap_or(0);
+        if let Some(from) = unread.clone().filter_map(|item| text(item, "unreadFrom")).min() {
+            union = union.set("unreadFrom", s(from)).set_some("readAt", unread.map(read_at).min().map(n));
+        } else {
+            union = union.set_some("readAt", number(loser_item, "readAt").max(number(winner_item, "readAt")).map(n));
         }
         if text(loser_item, "status") == Some("open") {
             union = union.set("status", s("open"));
@@ -463,8 +475,8 @@ impl Store {
             union = union.add("labels", labels.clone());
         }
         let writes = vec![
-            self.transact_update(&keys::conversation(organization, loser), &still(alias, loser_item))?,
-            self.transact_update(&keys::conversation(organization, winner), &still(union, winner_item))?,
+            self.transact_update(&keys::conversation(organization, loser), &still(alias, &WATCHED, loser_item))?,
+            self.transact_update(&keys::conversation(organization, winner), &still(union, &WATCHED, winner_item))?,
         ];
         match self.transact(writes, |_| Error::Conflict).await {
             Ok(()) => Ok(true),
@@ -500,16 +512,14 @@ impl Store {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn change_preview(
-        &self,
-        organization: &OrganizationId,
-        conversation: &ConversationId,
-        id: &MessageId,
-        preview: &str,
-    ) -> Result<()> {
-        let (root, _) = self.resolve(organization, conversation).await?;
-        let expression =
-            Expression::default().set("lastMessageText", s(preview)).if_compares("lastMessageKey", "=", s(id.as_str()));
+    pub async fn change_preview(&self, organization: &OrganizationId, message: &Message) -> Result<()> {
+        let (root, _) = self.resolve(organization, &message.conversation_id).await?;
+        // Of one second, the arrival tells which message is shown.
+        let expression = Expression::default().set("lastMessageText", s(message.preview())).if_compares(
+            "lastArrivedAt",
+            "=",
+            n(message.received_at),
+        );
         self.update(&keys::conversation(organization, &root), expression).await.map(drop)
     }
 
@@ -557,9 +567,11 @@ impl Store {
             let mut expression = Expression::default().set("updatedAt", n(now_ms)).if_absent(ALIAS_OF);
             expression = expression.set_some("status", changes.status.map(|status| s(status.as_str())));
             if let Some(read_up_to) = changes.read_up_to {
+                // What is still on its way was not read, whatever its arrival will have been.
+                let read_up_to = read_up_to.min(conversation.last_received_at.unwrap_or(0));
                 let read_at = read_up_to.max(conversation.read_at.unwrap_or(0));
                 expression = expression.set("readAt", n(read_at));
-                if conversation.last_received_at.is_none_or(|received_at| received_at <= read_at) {
+                if self.is_read(organization, &conversation, read_at, now_ms).await? {
                     expression = expression.remove("unreadFrom");
                 }
             }
@@ -589,10 +601,40 @@ impl Store {
         }
         Err(Error::Conflict)
     }
+
+    /// Whether everything that came is read. `lastReceivedAt` may be later than every message, where deliveries failed and were
+    /// repeated: then the messages tell, once those of the latest delivery have to be there.
+    async fn is_read(
+        &self,
+        organization: &OrganizationId,
+        conversation: &Conversation,
+        read_at: i64,
+        now_ms: i64,
+    ) -> Result<bool> {
+        match (conversation.last_received_at, &conversation.unread_from) {
+            (Some(received_at), Some(from)) if received_at > read_at => Ok(received_at / 1000 + DELIVERY_MS < now_ms
+                && self.count_unread(organization, &conversation.partitions(), from, read_at, 1).await? == 0),
+            _ => Ok(true),
+        }
+    }
 }
 
 fn text<'a>(item: &'a Item, attribute: &str) -> Option<&'a str> {
     item.get(attribute)?.as_s().ok().map(String::as_str)
+}
+
+/// Demands that attributes are what was read.
+fn still(expression: Expression, attributes: &[&str], item: &Item) -> Expression {
+    attributes
+        .iter()
+        .fold(expression, |expression, attribute| expression.if_still(attribute, item.get(*attribute).cloned()))
+}
+
+/// The time and the arrival of the message that the inbox shows: of one millisecond (`WhatsApp` tells whole seconds), the
+/// later arrival is the newer message.
+fn shown(item: &Item) -> Option<(i64, Option<i64>)> {
+    let id: MessageId = text(item, "lastMessageKey")?.parse().ok()?;
+    Some((id.epoch_ms(), number(item, "lastArrivedAt")))
 }
 
 fn members_of(item: &Item) -> BTreeSet<ConversationId> {
@@ -615,6 +657,7 @@ fn with_identity(activity: &Activity, target: &ConversationId, now_ms: i64) -> E
         .set_some("customerUsername", customer.username.as_ref().map(s))
 }
 
+/// Moves the conversation to its newest message.
 fn with_last(
     expression: Expression,
     activity: &Activity,
@@ -623,10 +666,16 @@ fn with_last(
 ) -> Expression {
     expression
         .set("lastMessageKey", s(activity.last.id.as_str()))
-        .set("lastMessageText", s(&activity.last.text))
-        .set("lastMessageSender", sender(activity.last.sender))
         .set(keys::INBOX_KEY, s(keys::inbox(organization, activity.channel)))
         .set(keys::INBOX_SORT, s(keys::inbox_sort(activity.last.id.epoch_ms(), target)))
+}
+
+/// What the inbox shows of the newest message.
+fn with_preview(expression: Expression, last: &LastMessage) -> Expression {
+    expression
+        .set("lastMessageText", s(&last.text))
+        .set("lastMessageSender", sender(last.sender))
+        .set("lastArrivedAt", n(last.received_at))
 }
 
 /// The one write of news.
@@ -637,6 +686,7 @@ fn with_activity(
     now_ms: i64,
 ) -> Expression {
     let mut expression = with_last(with_identity(activity, target, now_ms), activity, organization, target);
+    expression = with_preview(expression, &activity.last);
     expression = expression.set_some("lastInboundAt", activity.last_inbound_at.map(n));
     match (activity.last_received_at, &activity.first_inbound) {
         (Some(received_at), Some(first)) => expression
@@ -655,13 +705,8 @@ fn difference(
     target: &ConversationId,
     now_ms: i64,
 ) -> Option<Expression> {
-    let key = activity.last.id.as_str();
-    let current = text(item, "lastMessageKey");
-    let is_newer = current.is_none_or(|current| current < key);
-    // The same millisecond (WhatsApp tells whole seconds): the later arrival is what the inbox shows.
-    let same_moment = current
-        .and_then(|current| current.parse::<MessageId>().ok())
-        .is_some_and(|current| current != activity.last.id && current.epoch_ms() == activity.last.id.epoch_ms());
+    let is_newer = text(item, "lastMessageKey").is_none_or(|current| current < activity.last.id.as_str());
+    let is_shown = shown(item) < Some((activity.last.id.epoch_ms(), Some(activity.last.received_at)));
     let arrived = activity.last_received_at.filter(|at| number(item, "lastReceivedAt").is_none_or(|known| known < *at));
     let earlier = activity.first_inbound.as_ref().filter(|first| {
         // Only where something is unread: a message that was read before does not become unread by coming again.
@@ -669,16 +714,15 @@ fn difference(
             && text(item, "unreadFrom").is_some_and(|from| first.as_str() < from)
     });
     let inbound = activity.last_inbound_at.filter(|at| number(item, "lastInboundAt").is_none_or(|known| known < *at));
-    if !is_newer && arrived.is_none() && inbound.is_none() && earlier.is_none() {
+    if !is_newer && !is_shown && arrived.is_none() && inbound.is_none() && earlier.is_none() {
         return None;
     }
     let mut expression = with_identity(activity, target, now_ms).set_some("lastInboundAt", inbound.map(n));
     if is_newer {
         expression = with_last(expression, activity, organization, target);
-    } else if same_moment && arrived == Some(activity.last.received_at) {
-        expression = expression
-            .set("lastMessageText", s(&activity.last.text))
-            .set("lastMessageSender", sender(activity.last.sender));
+    }
+    if is_shown {
+        expression = with_preview(expression, &activity.last);
     }
     if arrived.is_none() {
         expression = expression.set_some("unreadFrom", earlier.map(|first| s(first.as_str())));
@@ -694,6 +738,49 @@ fn difference(
         }
         None => expression.set_if_absent("status", s("open")),
     })
+}
+
+/// What has to be put right on a conversation that was `before` and then took `told` for news, when the truth is `activity`:
+/// messages that had come before count with their first arrival. `None` when nothing.
+fn amendment(before: &Item, told: &Activity, activity: &Activity) -> Option<Expression> {
+    let received_at = number(before, "lastReceivedAt").max(activity.last_received_at);
+    let told_received_at = told.last_received_at.or(number(before, "lastReceivedAt"));
+    let first = |activity: &Activity| activity.first_inbound.as_ref().map(|first| first.as_str().to_owned());
+    let unread_before = text(before, "unreadFrom").map(str::to_owned);
+    let is_news = activity.last_received_at == told.last_received_at;
+    let is_unread = unread_before.is_some() || is_news || activity.last_received_at > number(before, "readAt");
+    let unread_from = [unread_before.clone(), first(activity)].into_iter().flatten().min().filter(|_| is_unread);
+    let told_unread_from = unread_before.or(first(told));
+    let is_shown = shown(before) < Some((activity.last.id.epoch_ms(), Some(activity.last.received_at)));
+
+    let mut expression = Expression::default();
+    if received_at != told_received_at {
+        expression = expression.set_some("lastReceivedAt", received_at.map(n));
+    }
+    if unread_from != told_unread_from {
+        expression = match &unread_from {
+            Some(from) => expression.set("unreadFrom", s(from)),
+            // Whoever read it may have closed the conversation, too.
+            None => expression.remove("unreadFrom").set_some("status", before.get("status").cloned()),
+        };
+    }
+    if is_shown && activity.last != told.last {
+        expression = with_preview(expression, &activity.last);
+    }
+    if !is_shown {
+        for attribute in ["lastMessageText", "lastMessageSender", "lastArrivedAt"] {
+            expression = expression.set_some(attribute, before.get(attribute).cloned());
+        }
+    }
+    expression.update()?;
+    Some(
+        expression
+            .if_absent(ALIAS_OF)
+            .if_still("lastMessageKey", Some(s(told.last.id.as_str())))
+            .if_still("lastArrivedAt", Some(n(told.last.received_at)))
+            .if_still("lastReceivedAt", told_received_at.map(n))
+            .if_still("unreadFrom", told_unread_from.map(s)),
+    )
 }
 
 fn sender(sender: Sender) -> AttributeValue {

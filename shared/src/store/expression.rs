@@ -114,6 +114,13 @@ impl Expression {
         self
     }
 
+    /// Demands that an entry of a map attribute is a value.
+    pub(super) fn if_entry(mut self, attribute: &str, entry: &str, value: AttributeValue) -> Self {
+        let (name, entry, value) = (self.name(attribute), self.name(entry), self.value(value));
+        self.condition.push(format!("{name}.{entry} = {value}"));
+        self
+    }
+
     /// Demands that an attribute is what was read: that value, or absent.
     pub(super) fn if_still(self, attribute: &str, value: Option<AttributeValue>) -> Self {
         match value {

@@ -356,7 +356,9 @@ impl Store {
     ) -> Result<()> {
         let verified =
             || Expression::default().set("webhookVerified", aws_sdk_dynamodb::types::AttributeValue::Bool(true));
-        self.update(&keys::integration(organization, platform), verified().if_item_exists()).await?;
+        // The account may have been replaced since the delivery left.
+        let still_here = verified().if_entry("credentials", "account", s(account.as_str()));
+        self.update(&keys::integration(organization, platform), still_here).await?;
         let mine = verified().if_compares("organizationId", "=", s(organization.as_str()));
         self.update(&keys::account_owner(platform, account), mine).await.map(drop)
     }

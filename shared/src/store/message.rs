@@ -158,6 +158,16 @@ impl Message {
         Self { status: Some(status), status_rank: Some(status.rank()), status_history: Some(history), ..self }
     }
 
+    /// What the inbox shows of it, as it is now.
+    #[must_use]
+    pub fn preview(&self) -> String {
+        if self.deleted_at.is_some() {
+            return "Message unsent".into();
+        }
+        let parts = self.content.as_deref().and_then(|parts| serde_json::from_str(parts).ok()).unwrap_or_default();
+        Content { content_type: self.content_type, text: self.text.clone(), parts }.preview()
+    }
+
     pub(super) fn to_item(&self, organization: &OrganizationId) -> Result<Item> {
         let mut item = write(self)?;
         if let Some(external_id) = &self.external_id {
@@ -436,7 +446,7 @@ impl Store {
         Err(Error::Unavailable("a reaction lost every race against others".into()))
     }
 
-    /// Gives a message a newer content.
+    /// Gives a message a newer content; the message as it is then.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -447,7 +457,7 @@ impl Store {
         id: &MessageId,
         content: &Content,
         at: i64,
-    ) -> Result<Stored> {
+    ) -> Result<(Stored, Option<Message>)> {
         let parts = serde_json::to_string(&content.parts).map_err(Error::internal)?;
         let mut expression = Expression::default()
             .set("editedAt", n(at))
@@ -464,10 +474,10 @@ impl Store {
             expression.set("content", s(parts))
         };
         let key = keys::message(organization, conversation, id);
-        Ok(self.update(&key, expression).await?.into())
+        self.update(&key, expression).await?.into_change()
     }
 
-    /// Takes a message back: what it held is forgotten.
+    /// Takes a message back: what it held is forgotten; the message as it is then.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -477,23 +487,25 @@ impl Store {
         conversation: &ConversationId,
         id: &MessageId,
         at: i64,
-    ) -> Result<Stored> {
+    ) -> Result<(Stored, Option<Message>)> {
         let expression = Expression::default()
             .set("deletedAt", n(at))
             .remove("text")
             .remove("content")
             .if_item_exists()
             .if_absent("deletedAt");
-        Ok(self.update(&keys::message(organization, conversation, id), expression).await?.into())
+        self.update(&keys::message(organization, conversation, id), expression).await?.into_change()
     }
 }
 
-impl From<Written> for Stored {
-    fn from(written: Written) -> Self {
-        match written {
-            Written::Done(_) => Self::New,
-            Written::Refused(_) => Self::Duplicate,
-        }
+impl Written {
+    /// What came of a change of a message, and the message as it is.
+    fn into_change(self) -> Result<(Stored, Option<Message>)> {
+        let (stored, item) = match self {
+            Self::Done(item) => (Stored::New, Some(item)),
+            Self::Refused(item) => (Stored::Duplicate, item),
+        };
+        Ok((stored, item.map(read).transpose()?))
     }
 }
 

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Activity, Conversation, Item, LastMessage, Message, MessageType, Recorded, Store, Written,
+    Activity, Conversation, Item, LastMessage, Message, MessageType, Store, Written,
     expression::{Expression, n, s},
     keys, with_key,
 };
@@ -233,10 +233,8 @@ impl Store {
             last_received_at: None,
             first_inbound: None,
         };
-        match self.record_activity(organization, &activity, now_ms).await? {
-            Recorded::Done => Ok(()),
-            Recorded::Behind(item) => self.settle_activity(organization, &activity, item, now_ms).await,
-        }
+        let recorded = self.record_activity(organization, &activity, now_ms).await?;
+        self.settle_activity(organization, &activity, recorded, &activity, now_ms).await
     }
 
     /// Stores what came of sending. A status that came back meanwhile stays: nothing is lowered.

@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{Activity, LastMessage, Message, Received, Recorded, Store, Stored};
+use super::{Activity, LastMessage, Message, Received, Store, Stored};
 use crate::{
     error::Result,
     event::Customer,
@@ -51,15 +51,14 @@ impl Store {
         arrivals: &[Arrival],
         now_ms: i64,
     ) -> Result<Vec<Received>> {
-        let Some(activity) = activity(thread, arrivals, None) else { return Ok(Vec::new()) };
+        let Some(told) = activity(thread, arrivals, None) else { return Ok(Vec::new()) };
         let puts: Vec<_> = arrivals.iter().map(|arrival| self.put_message(organization, &arrival.message)).collect();
         let puts = stream::iter(puts).buffered(PUTS).try_collect::<Vec<Received>>();
-        let told = self.record_activity(organization, &activity, now_ms);
-        let (received, recorded) = futures_util::future::join(puts, told).await;
+        let recorded = self.record_activity(organization, &told, now_ms);
+        let (received, recorded) = futures_util::future::join(puts, recorded).await;
         let (received, recorded) = (received?, recorded?);
-        if let (Recorded::Behind(item), Some(activity)) = (recorded, self::activity(thread, arrivals, Some(&received)))
-        {
-            self.settle_activity(organization, &activity, item, now_ms).await?;
+        if let Some(activity) = activity(thread, arrivals, Some(&received)) {
+            self.settle_activity(organization, &told, recorded, &activity, now_ms).await?;
         }
         Ok(received)
     }
@@ -94,10 +93,10 @@ fn activity(thread: &Thread, arrivals: &[Arrival], received: Option<&[Received]>
             sender: last.message.sender,
             received_at: arrived_at(newest),
         },
-        last_inbound_at: inbound
+        last_inbound_at: arrivals
             .iter()
-            .filter(|index| arrivals[**index].opens_window)
-            .map(|index| arrivals[*index].message.id.epoch_ms())
+            .filter(|arrival| arrival.opens_window)
+            .map(|arrival| arrival.message.id.epoch_ms())
             .max(),
         last_received_at: inbound.iter().map(|index| arrived_at(*index)).max(),
         first_inbound: inbound.iter().map(|index| arrivals[*index].message.id.clone()).min(),

@@ -1,0 +1,94 @@
+//! `local bench`: drives the real binaries over HTTP and prints what it measures. Every message that was delivered is counted back
+//! through the API at the end: a bench that lost or doubled one fails.
+
+mod driver;
+mod loads;
+mod report;
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{
+    error::{Error, Result},
+    start::{self, Binaries, Options},
+};
+
+use driver::Driver;
+use loads::Scale;
+pub use report::Report;
+
+/// How to measure.
+#[derive(Debug, Clone)]
+pub struct Bench {
+    /// The template; the workspace is its folder.
+    pub template: PathBuf,
+    /// Where the functions' binaries come from.
+    pub binaries: Binaries,
+    /// Small numbers: two minutes instead of a quarter of an hour.
+    pub quick: bool,
+}
+
+/// Measures; `say` is told what is being done.
+///
+/// # Errors
+/// When the system does not start, an answer is not what it should be, or a message was lost or doubled.
+pub async fn run(bench: &Bench, say: impl Fn(&str)) -> Result<Report> {
+    let scale = if bench.quick { Scale::QUICK } else { Scale::FULL };
+    let mut report = Report::new(bench.quick);
+
+    // Timed without the meter, which stands between the functions and the table and costs time of its own.
+    say("Timing…");
+    let rig = Rig::start(bench, false, &say).await?;
+    report.loads = loads::everyday(&rig.driver, scale, &say).await?;
+    report.spawn_to_first_poll_ms = loads::cold_starts(&rig.driver, scale).await?;
+    report.growth = loads::growth(&rig.driver, scale, &say).await?;
+    report.peak_memory_mb = rig.driver.peak_memory_mb().await?;
+    report.counted_back = loads::count_back(&rig.driver, &say).await?;
+    rig.stop().await;
+
+    say("Counting calls and units…");
+    let rig = Rig::start(bench, true, &say).await?;
+    report.costs = loads::costs(&rig.driver, scale, &say).await?;
+    loads::count_back(&rig.driver, &say).await?;
+    rig.stop().await;
+    Ok(report)
+}
+
+/// A system of its own in a folder of its own, which goes with it.
+struct Rig {
+    running: start::Running,
+    driver: Arc<Driver>,
+    folder: PathBuf,
+}
+
+impl Rig {
+    async fn start(bench: &Bench, meter: bool, say: &impl Fn(&str)) -> Result<Self> {
+        let name = format!("social-integrations-bench-{}-{meter}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let options = Options {
+            port: 0,
+            data: folder.clone(),
+            fresh: true,
+            template: bench.template.clone(),
+            binaries: bench.binaries.clone(),
+            meter,
+            parameters: std::collections::BTreeMap::new(),
+            encryption_key: None,
+            webhook_token: None,
+        };
+        let running = start::start(&options, say).await?;
+        let driver = Arc::new(Driver::new(&running).await?);
+        Ok(Self { running, driver, folder })
+    }
+
+    async fn stop(self) {
+        self.running.stop().await;
+        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
+            eprintln!("{} is left: {error}", self.folder.display());
+        }
+    }
+}
+
+/// What went wrong, in a sentence.
+fn failed(problem: impl Into<String>) -> Error {
+    Error::Setting(problem.into())
+}

@@ -1,0 +1,313 @@
+//! The engine under the tests, and a meter between it and the store: it counts calls and write units, and fails calls
+//! on demand.
+
+use std::{
+    collections::BTreeMap,
+    env, net, process,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
+};
+
+use aws_sdk_dynamodb::{
+    Client,
+    config::{
+        ConfigBag, Intercept, RuntimeComponents,
+        http::HttpResponse,
+        interceptors::{
+            AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextMut,
+            BeforeSerializationInterceptorContextMut, BeforeTransmitInterceptorContextMut,
+        },
+        retry::RetryConfig,
+    },
+    error::BoxError,
+    operation::{
+        batch_write_item::BatchWriteItemInput, delete_item::DeleteItemInput, get_item::GetItemInput,
+        put_item::PutItemInput, query::QueryInput, transact_write_items::TransactWriteItemsInput,
+        update_item::UpdateItemInput,
+    },
+    types::{
+        AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+        ProjectionType, PutRequest, ReturnConsumedCapacity, ScalarAttributeType, WriteRequest,
+    },
+};
+use aws_smithy_types::{
+    body::SdkBody,
+    config_bag::{Storable, StoreReplace},
+};
+use dynoxide::Database;
+use serde_json::Value;
+use shared::{
+    aws,
+    config::Aws,
+    store::{Item, Store, keys},
+};
+use tokio::{net::TcpListener, runtime, sync::OnceCell};
+
+/// One table for all tests, which use organizations of their own.
+const TABLE: &str = "shared-tests";
+
+/// A client of the table, with its meter.
+pub struct Table {
+    client: Client,
+    pub meter: Meter,
+}
+
+impl Table {
+    /// The table, as the functions reach it.
+    pub async fn open() -> Self {
+        Self::with_retries(None).await
+    }
+
+    /// The table; a call that fails once has failed.
+    pub async fn without_retries() -> Self {
+        Self::with_retries(Some(RetryConfig::disabled())).await
+    }
+
+    async fn with_retries(retries: Option<RetryConfig>) -> Self {
+        static CREATED: OnceCell<()> = OnceCell::const_new();
+        let aws = Aws {
+            region: "eu-central-1".into(),
+            access_key_id: "test".into(),
+            secret_access_key: "test".into(),
+            session_token: None,
+            dynamodb_endpoint: Some(endpoint().to_owned()),
+            kms_endpoint: None,
+        };
+        let meter = Meter::default();
+        let client = aws::dynamodb(&aws).unwrap();
+        let mut config = client.config().to_builder().interceptor(meter.clone());
+        if let Some(retries) = retries {
+            config = config.retry_config(retries);
+        }
+        CREATED.get_or_init(|| create(client)).await;
+        Self { client: Client::from_conf(config.build()), meter }
+    }
+
+    /// A store as a process of its own has it: nothing is remembered yet.
+    pub fn store(&self) -> Store {
+        Store::new(self.client.clone(), TABLE)
+    }
+
+    /// Everything in a partition.
+    pub async fn partition(&self, pk: &str) -> Vec<BTreeMap<String, AttributeValue>> {
+        let query = self.client.query().table_name(TABLE).consistent_read(true);
+        let query = query.key_condition_expression("pk = :pk").expression_attribute_values(":pk", text(pk));
+        let pages: Vec<_> = query.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap();
+        pages.into_iter().map(|item| item.into_iter().collect()).collect()
+    }
+
+    /// Writes items as they are, many at once.
+    pub async fn load(&self, items: impl IntoIterator<Item = Item>) {
+        const BATCH: usize = 25;
+        let mut items = items.into_iter().peekable();
+        while items.peek().is_some() {
+            let puts = items.by_ref().take(BATCH).map(|item| {
+                let put = PutRequest::builder().set_item(Some(item)).build().unwrap();
+                WriteRequest::builder().put_request(put).build()
+            });
+            let output = self.client.batch_write_item().request_items(TABLE, puts.collect()).send().await.unwrap();
+            assert!(output.unprocessed_items.unwrap_or_default().is_empty(), "the engine took only a part");
+        }
+    }
+}
+
+/// A text attribute.
+pub fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+fn endpoint() -> &'static str {
+    static ENDPOINT: OnceLock<String> = OnceLock::new();
+    ENDPOINT.get_or_init(|| env::var("DYNAMODB_ENDPOINT").unwrap_or_else(|_| embedded()))
+}
+
+/// The embedded engine, on a port and a thread of its own: it outlives the runtime of any one test.
+fn embedded() -> String {
+    let listener = net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            dynoxide::server::serve_on(listener, Database::memory().unwrap()).await;
+        });
+    });
+    endpoint
+}
+
+async fn create(client: Client) {
+    let schema = |hash: &str, range: Option<&str>| {
+        let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
+        let mut schema = vec![key(hash, KeyType::Hash)];
+        schema.extend(range.map(|range| key(range, KeyType::Range)));
+        Some(schema)
+    };
+    let index = |name: &str, schema, projection| {
+        GlobalSecondaryIndex::builder()
+            .index_name(name)
+            .set_key_schema(schema)
+            .projection(Projection::builder().projection_type(projection).build())
+            .build()
+            .unwrap()
+    };
+    let attributes = [keys::PK, keys::SK, keys::INBOX_KEY, keys::INBOX_SORT, keys::EXTERNAL_KEY].map(|name| {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
+    });
+    let inbox = schema(keys::INBOX_KEY, Some(keys::INBOX_SORT));
+    let created = client
+        .create_table()
+        .table_name(TABLE)
+        .billing_mode(BillingMode::PayPerRequest)
+        .set_attribute_definitions(Some(attributes.to_vec()))
+        .set_key_schema(schema(keys::PK, Some(keys::SK)))
+        .global_secondary_indexes(index(keys::INBOX, inbox, ProjectionType::All))
+        .global_secondary_indexes(index(
+            keys::BY_EXTERNAL_ID,
+            schema(keys::EXTERNAL_KEY, None),
+            ProjectionType::KeysOnly,
+        ))
+        .send()
+        .await;
+    if let Err(error) = created {
+        let is_there = error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception());
+        if !is_there {
+            eprintln!("the table cannot be created: {error:?}");
+            process::exit(1);
+        }
+    }
+}
+
+/// What becomes of a call that shall fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not reach the table.
+    Before,
+    /// It takes effect, and its answer is lost.
+    After,
+}
+
+impl Fault {
+    pub const ALL: [Self; 2] = [Self::Before, Self::After];
+}
+
+/// Counts calls and what they cost; fails the ones that it is told to.
+#[derive(Clone, Debug, Default)]
+pub struct Meter(Arc<Mutex<Figures>>);
+
+/// What was asked, and what it cost.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// The operations, in the order in which they left.
+    pub calls: Vec<String>,
+    /// Consumed by writes, indexes included.
+    pub write_units: f64,
+    /// The most calls that were under way at once.
+    pub side_by_side: usize,
+    under_way: usize,
+    faults: BTreeMap<usize, Fault>,
+}
+
+impl Meter {
+    fn figures(&self) -> MutexGuard<'_, Figures> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts from zero, and fails calls by their number.
+    pub fn start(&self, faults: impl IntoIterator<Item = (usize, Fault)>) {
+        *self.figures() = Figures { faults: faults.into_iter().collect(), ..Figures::default() };
+    }
+
+    /// The figures since then. Nothing fails any more.
+    pub fn stop(&self) -> Figures {
+        std::mem::take(&mut *self.figures())
+    }
+}
+
+/// The number of a call, on its way through the SDK.
+#[derive(Debug)]
+struct Number(usize);
+
+impl Storable for Number {
+    type Storer = StoreReplace<Self>;
+}
+
+macro_rules! ask_for_capacity {
+    ($input:expr, $($kind:ty),*) => {
+        $(if let Some(input) = $input.downcast_mut::<$kind>() {
+            input.return_consumed_capacity = Some(ReturnConsumedCapacity::Indexes);
+        })*
+    };
+}
+
+impl Intercept for Meter {
+    fn name(&self) -> &'static str {
+        "meter"
+    }
+
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let input = context.input_mut();
+        ask_for_capacity!(input, PutItemInput, UpdateItemInput, DeleteItemInput, TransactWriteItemsInput);
+        ask_for_capacity!(input, GetItemInput, QueryInput, BatchWriteItemInput);
+        Ok(())
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let target = context.request().headers().get("x-amz-target").unwrap_or_default();
+        let mut figures = self.figures();
+        let number = figures.calls.len();
+        figures.calls.push(target.rsplit('.').next().unwrap_or_default().to_owned());
+        if figures.faults.get(&number) == Some(&Fault::Before) {
+            return Err("the table is not reached".into());
+        }
+        figures.under_way += 1;
+        figures.side_by_side = figures.side_by_side.max(figures.under_way);
+        config.interceptor_state().store_put(Number(number));
+        Ok(())
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let number = config.load::<Number>().map(|number| number.0);
+        let mut figures = self.figures();
+        figures.under_way = figures.under_way.saturating_sub(1);
+        if number.is_some_and(|number| figures.faults.get(&number) == Some(&Fault::After)) {
+            *context.response_mut() = HttpResponse::new(500.try_into()?, SdkBody::empty());
+        }
+        Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let answer: Value =
+            context.response().body().bytes().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
+        let consumed = match &answer["ConsumedCapacity"] {
+            Value::Array(tables) => tables.iter().filter_map(|table| table["CapacityUnits"].as_f64()).sum(),
+            table => table["CapacityUnits"].as_f64().unwrap_or_default(),
+        };
+        let mut figures = self.figures();
+        let operation = config.load::<Number>().and_then(|number| figures.calls.get(number.0));
+        if operation.is_some_and(|operation| !["GetItem", "Query"].contains(&operation.as_str())) {
+            figures.write_units += consumed;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! What the tests are about: an account, its customers, and what the provider delivers.
+
+use serde_json::Value;
+use shared::{
+    content::Content,
+    event::{Customer, Echo, Event, EventKind, IncomingMessage, StatusChange},
+    id::{AccountId, ConversationId, OrganizationId},
+    identity::Identity,
+    inbound::{Counts, Inbound},
+    message::Status,
+    platform::{Channel, Platform},
+    store::{Conversation, InboxFilter, Message, Store},
+};
+
+const BEGINNING_MS: i64 = 1_767_877_200_000;
+/// How much later than the messages the deliveries come.
+const DELAY_MS: i64 = 100_000_000;
+
+/// The time of a message, epoch milliseconds.
+pub fn at(second: i64) -> i64 {
+    BEGINNING_MS + second * 1000
+}
+
+/// The time of a delivery, epoch microseconds.
+pub fn delivery(second: i64) -> i64 {
+    (at(second) + DELAY_MS) * 1000
+}
+
+/// A text that nobody else has.
+pub fn unique() -> String {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).unwrap();
+    hex::encode(random)
+}
+
+/// A connected account of an organization of its own.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub organization: OrganizationId,
+    pub platform: Platform,
+    pub account: AccountId,
+}
+
+impl Account {
+    pub fn new(platform: Platform) -> Self {
+        let organization = format!("org-{}", unique()).parse().unwrap();
+        Self { organization, platform, account: "700100200300402".parse().unwrap() }
+    }
+
+    pub fn whatsapp() -> Self {
+        Self::new(Platform::Whatsapp)
+    }
+
+    /// What a delivery does.
+    pub async fn deliver(&self, store: &Store, now_us: i64, events: Vec<Event>) -> Counts {
+        let Self { organization, platform, account } = self;
+        Inbound { store, organization, platform: *platform, account, now_us }.apply(events).await
+    }
+
+    /// Delivers a part of the story that has to be stored.
+    pub async fn receives(&self, store: &Store, second: i64, events: Vec<Event>) -> Counts {
+        let counts = self.deliver(store, delivery(second), events).await;
+        assert_eq!(counts.failed, 0, "{counts:?}");
+        counts
+    }
+
+    /// The id of what comes with these ids of a customer.
+    pub fn id(&self, customer: &Customer) -> ConversationId {
+        self.identity(customer).conversation
+    }
+
+    pub fn identity(&self, customer: &Customer) -> Identity {
+        Identity::of(&self.organization, self.platform.into(), &self.account, customer).unwrap()
+    }
+
+    /// The customer's conversation.
+    pub async fn conversation(&self, store: &Store, customer: &Customer) -> Conversation {
+        store.conversation(&self.organization, &self.id(customer)).await.unwrap().unwrap()
+    }
+
+    /// The whole inbox of the channel, newest first.
+    pub async fn inbox(&self, store: &Store) -> Vec<Conversation> {
+        let filter = InboxFilter { channels: vec![Channel::from(self.platform)], ..InboxFilter::default() };
+        let page = store.inbox(&self.organization, &filter, None, 1000).await.unwrap();
+        assert_eq!(page.next, None);
+        page.conversations
+    }
+
+    /// The only conversation.
+    pub async fn only(&self, store: &Store) -> Conversation {
+        let mut inbox = self.inbox(store).await;
+        assert_eq!(inbox.len(), 1, "{inbox:#?}");
+        inbox.remove(0)
+    }
+
+    /// All of a conversation's messages, oldest first.
+    pub async fn thread(&self, store: &Store, conversation: &Conversation) -> Vec<Message> {
+        let partitions = conversation.partitions();
+        let (mut messages, next) = store.messages(&self.organization, &partitions, None, 10_000).await.unwrap();
+        assert_eq!(next, None);
+        messages.reverse();
+        messages
+    }
+
+    /// The provider's ids of a conversation's messages, oldest first.
+    pub async fn external_ids(&self, store: &Store, conversation: &Conversation) -> Vec<String> {
+        self.thread(store, conversation).await.into_iter().filter_map(|message| message.external_id).collect()
+    }
+
+    /// How many messages are unread, as far as they are counted.
+    pub async fn unread(&self, store: &Store, conversation: &Conversation) -> usize {
+        let Some(from) = &conversation.unread_from else { return 0 };
+        let (partitions, read_at) = (conversation.partitions(), conversation.read_at.unwrap_or(0));
+        store.count_unread(&self.organization, &partitions, from, read_at, 1000).await.unwrap()
+    }
+}
+
+pub fn phone(number: &str) -> Customer {
+    Customer { phone: Some(number.into()), ..Customer::default() }
+}
+
+pub fn user(id: &str) -> Customer {
+    Customer { user_id: Some(id.into()), ..Customer::default() }
+}
+
+pub fn both(number: &str, id: &str) -> Customer {
+    Customer { user_id: Some(id.into()), ..phone(number) }
+}
+
+/// The customer of most tests.
+pub fn anna() -> Customer {
+    Customer { name: Some("Anna".into()), ..phone("491713920012") }
+}
+
+/// A text of a customer, whose text is its id.
+pub fn text(customer: &Customer, external_id: &str, second: i64) -> IncomingMessage {
+    IncomingMessage {
+        customer: customer.clone(),
+        external_id: external_id.into(),
+        timestamp: Some(at(second)),
+        content: Content::text(external_id),
+        reply_to: None,
+        from_customer: true,
+        opens_window: true,
+        also_known_as: None,
+    }
+}
+
+pub fn event(kind: EventKind) -> Event {
+    Event { platform: Platform::Whatsapp, account: None, kind, raw: Value::Null }
+}
+
+pub fn message(message: IncomingMessage) -> Event {
+    event(EventKind::Message(message))
+}
+
+/// A text of a customer arrives.
+pub fn inbound(customer: &Customer, external_id: &str, second: i64) -> Event {
+    message(text(customer, external_id, second))
+}
+
+/// A text that the business wrote on its telephone.
+pub fn echo(customer: &Customer, external_id: &str, second: i64) -> Event {
+    let message = IncomingMessage { from_customer: false, opens_window: false, ..text(customer, external_id, second) };
+    event(EventKind::Echo(Echo { message, callback_data: None }))
+}
+
+/// A line of the platform.
+pub fn system_line(customer: &Customer, external_id: &str, second: i64) -> Event {
+    message(IncomingMessage { from_customer: false, opens_window: false, ..text(customer, external_id, second) })
+}
+
+pub fn status(external_id: &str, status: Status, second: i64) -> StatusChange {
+    StatusChange {
+        external_id: external_id.into(),
+        callback_data: None,
+        status,
+        timestamp: Some(at(second)),
+        error: None,
+    }
+}

@@ -1,0 +1,8 @@
+//! The table, black box: conditions, transactions and queries really behave as the store needs it, on the embedded
+//! `DynamoDB` engine, or on another one that `DYNAMODB_ENDPOINT` names.
+#![expect(clippy::unwrap_used, reason = "in tests")]
+
+mod converge;
+mod engine;
+mod given;
+mod receiving;

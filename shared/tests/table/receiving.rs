@@ -1,0 +1,384 @@
+//! Messages arrive: once each, in their places, and the conversation tells of them what is true.
+
+use futures_util::future::join_all;
+use shared::{
+    content::{Content, ContentType},
+    event::{Edit, EventKind, IncomingMessage, Party, Unsend},
+    inbound::Counts,
+    message::{Direction, Sender, Status},
+    store::{Changes, ConversationStatus},
+};
+
+use crate::{
+    engine::Table,
+    given::{Account, anna, at, delivery, echo, event, inbound, message, phone, system_line, text},
+};
+
+const STORED: Counts = Counts { stored: 1, duplicates: 0, quarantined: 0, ignored: 0, failed: 0 };
+const DUPLICATE: Counts = Counts { duplicates: 1, stored: 0, ..STORED };
+
+fn closed() -> Changes {
+    Changes { status: Some(ConversationStatus::Closed), ..Changes::default() }
+}
+
+#[tokio::test]
+async fn a_first_message_opens_a_conversation() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+
+    let counts = account.receives(&store, 1, vec![inbound(&anna(), "hello", 0)]).await;
+
+    assert_eq!(counts, STORED);
+    let conversation = account.only(&store).await;
+    assert_eq!(conversation, account.conversation(&store, &anna()).await);
+    assert_eq!(conversation.id, account.id(&anna()));
+    assert_eq!(conversation.status, ConversationStatus::Open);
+    assert_eq!(conversation.customer_name.as_deref(), Some("Anna"));
+    assert_eq!(conversation.customer_phone, anna().phone);
+    assert_eq!(conversation.last_message_text, "hello");
+    assert_eq!(conversation.last_message_sender, Sender::Customer);
+    assert_eq!(conversation.last_inbound_at, Some(at(0)));
+    assert_eq!(conversation.last_received_at, Some(delivery(1)));
+    assert_eq!(account.unread(&store, &conversation).await, 1);
+    let thread = account.thread(&store, &conversation).await;
+    assert_eq!(thread.len(), 1);
+    assert_eq!((thread[0].direction, thread[0].sender), (Direction::Inbound, Sender::Customer));
+    assert_eq!((thread[0].id.epoch_ms(), thread[0].received_at), (at(0), delivery(1)));
+    assert_eq!(thread[0].id, conversation.last_message_key);
+}
+
+#[tokio::test]
+async fn a_second_message_moves_the_conversation_up() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "one", 0)]).await;
+    account.receives(&store, 2, vec![inbound(&phone("4915100"), "other", 1)]).await;
+
+    account.receives(&store, 3, vec![inbound(&anna(), "two", 2)]).await;
+
+    let inbox = account.inbox(&store).await;
+    let previews: Vec<_> = inbox.iter().map(|conversation| conversation.last_message_text.as_str()).collect();
+    assert_eq!(previews, ["two", "other"]);
+    assert_eq!(account.external_ids(&store, &inbox[0]).await, ["one", "two"]);
+    assert_eq!(account.unread(&store, &inbox[0]).await, 2);
+    assert_eq!(inbox[0].created_at, delivery(1) / 1000);
+}
+
+#[tokio::test]
+async fn a_delivery_that_comes_again_changes_nothing() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let events = vec![inbound(&anna(), "one", 0), inbound(&anna(), "two", 0), echo(&anna(), "three", 1)];
+    account.receives(&store, 1, events.clone()).await;
+    account.receives(&store, 2, vec![inbound(&anna(), "four", 5)]).await;
+    let partition = shared::store::keys::conversation_partition(&account.organization, &account.id(&anna()));
+    let before = table.partition(&partition).await;
+
+    for second in 3..6 {
+        let counts = account.receives(&store, second, events.clone()).await;
+        assert_eq!(counts, Counts { duplicates: 3, ..Counts::default() });
+        assert_eq!(account.receives(&table.store(), second, vec![inbound(&anna(), "four", 5)]).await, DUPLICATE);
+    }
+
+    assert_eq!(table.partition(&partition).await, before);
+}
+
+#[tokio::test]
+async fn the_same_delivery_many_times_at_once_is_stored_once() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let stores: Vec<_> = (0..8).map(|_| table.store()).collect();
+    let events = vec![inbound(&anna(), "one", 0), inbound(&anna(), "two", 1)];
+
+    let deliveries = (0..).zip(&stores).map(|(second, store)| account.receives(store, second, events.clone()));
+    let counts = join_all(deliveries).await;
+
+    assert_eq!(counts.iter().map(|counts| counts.stored).sum::<usize>(), 2);
+    let conversation = account.only(&stores[0]).await;
+    let thread = account.thread(&stores[0], &conversation).await;
+    assert_eq!(account.external_ids(&stores[0], &conversation).await, ["one", "two"]);
+    assert_eq!(account.unread(&stores[0], &conversation).await, 2);
+    assert_eq!(conversation.last_received_at, thread.iter().map(|message| message.received_at).max());
+}
+
+#[tokio::test]
+async fn a_late_message_lands_in_its_place_and_leaves_the_preview() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "first", 0)]).await;
+    account.receives(&store, 2, vec![inbound(&anna(), "newest", 20)]).await;
+    let read = Changes { read_up_to: Some(delivery(2)), ..closed() };
+    store.change_conversation(&account.organization, &account.id(&anna()), &read, 0).await.unwrap();
+
+    account.receives(&store, 3, vec![inbound(&anna(), "late", 10)]).await;
+
+    let conversation = account.only(&store).await;
+    assert_eq!(account.external_ids(&store, &conversation).await, ["first", "late", "newest"]);
+    assert_eq!(conversation.last_message_text, "newest");
+    assert_eq!(conversation.last_message_key.epoch_ms(), at(20));
+    assert_eq!(conversation.last_inbound_at, Some(at(20)));
+    assert_eq!(conversation.last_received_at, Some(delivery(3)));
+    assert_eq!(conversation.status, ConversationStatus::Open, "nobody has read it yet");
+    assert_eq!(account.unread(&store, &conversation).await, 1);
+}
+
+#[tokio::test]
+async fn a_late_message_raises_the_window_when_only_an_echo_is_newer() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "first", 0)]).await;
+    account.receives(&store, 2, vec![echo(&anna(), "echo", 20)]).await;
+
+    account.receives(&store, 3, vec![inbound(&anna(), "late", 10)]).await;
+
+    let conversation = account.only(&store).await;
+    assert_eq!(conversation.last_message_text, "echo");
+    assert_eq!(conversation.last_inbound_at, Some(at(10)));
+    assert_eq!(account.unread(&store, &conversation).await, 2);
+}
+
+#[tokio::test]
+async fn a_late_message_with_a_newer_echo_does_not_close_the_window_earlier() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "newest", 20)]).await;
+
+    account.receives(&store, 2, vec![inbound(&anna(), "late", 10), echo(&anna(), "echo", 30)]).await;
+
+    let conversation = account.only(&store).await;
+    assert_eq!(conversation.last_message_text, "echo");
+    assert_eq!(conversation.last_inbound_at, Some(at(20)));
+    assert_eq!(account.unread(&store, &conversation).await, 2);
+}
+
+#[tokio::test]
+async fn messages_of_one_second_stand_in_the_order_of_their_arrival() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let customer = |attempt: i64| phone(&format!("49171{attempt:04}"));
+    // Ids sort by a hash within a second: many attempts meet every order of it.
+    for attempt in 0..12 {
+        let customer = customer(attempt);
+        let name = |place: u8| format!("{attempt}.{place}");
+        account.receives(&store, 1, vec![inbound(&customer, &name(1), 0), inbound(&customer, &name(2), 0)]).await;
+        account.receives(&store, 2, vec![inbound(&customer, &name(3), 0)]).await;
+        account.receives(&store, 3, vec![echo(&customer, &name(4), 0)]).await;
+        account.receives(&store, 4, vec![inbound(&customer, &name(5), 0), echo(&customer, &name(6), 0)]).await;
+
+        let conversation = account.conversation(&store, &customer).await;
+        let arrived: Vec<_> = (1..=6).map(name).collect();
+        assert_eq!(account.external_ids(&store, &conversation).await, arrived);
+        assert_eq!(conversation.last_message_text, name(6));
+        assert_eq!(conversation.last_message_sender, Sender::Operator);
+        assert_eq!(account.unread(&store, &conversation).await, 4);
+        let read = Changes { read_up_to: Some(delivery(4)), ..Changes::default() };
+        let read = store.change_conversation(&account.organization, &conversation.id, &read, 0).await.unwrap();
+        assert_eq!(read.unread_from, None);
+    }
+    assert_eq!(account.inbox(&store).await.len(), 12);
+}
+
+#[tokio::test]
+async fn a_closed_conversation_is_reopened_by_new_messages_only() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let (organization, id) = (&account.organization, account.id(&anna()));
+    let events = vec![inbound(&anna(), "one", 0), inbound(&anna(), "two", 0)];
+    account.receives(&store, 1, events.clone()).await;
+    let close = async || store.change_conversation(organization, &id, &closed(), 0).await.unwrap();
+    let status = async || account.conversation(&store, &anna()).await.status;
+
+    for (what, unmoved) in [
+        ("duplicates", events),
+        ("an echo", vec![echo(&anna(), "echo", 5)]),
+        ("a late echo", vec![echo(&anna(), "late echo", -5)]),
+        ("a line of the platform", vec![system_line(&anna(), "system", 6)]),
+    ] {
+        close().await;
+        account.receives(&store, 2, unmoved).await;
+        assert_eq!(status().await, ConversationStatus::Closed, "after {what}");
+    }
+    for (second, moved) in [(3, inbound(&anna(), "new", 7)), (4, inbound(&anna(), "late", 3))] {
+        close().await;
+        account.receives(&store, second, vec![moved]).await;
+        assert_eq!(status().await, ConversationStatus::Open);
+    }
+}
+
+#[tokio::test]
+async fn echoes_and_lines_of_the_platform_neither_open_the_window_nor_count_as_unread() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+
+    account.receives(&store, 1, vec![echo(&anna(), "echo", 0)]).await;
+    let from_echo = account.only(&store).await;
+    account.receives(&store, 2, vec![system_line(&anna(), "system", 1)]).await;
+    let from_system = account.only(&store).await;
+
+    assert_eq!((from_echo.last_inbound_at, from_echo.last_received_at, &from_echo.unread_from), (None, None, &None));
+    assert_eq!(from_echo.status, ConversationStatus::Open);
+    assert_eq!(from_echo.last_message_sender, Sender::Operator);
+    assert_eq!((from_system.last_inbound_at, &from_system.unread_from), (None, &None));
+    assert_eq!(from_system.last_message_sender, Sender::System);
+    let thread = account.thread(&store, &from_system).await;
+    assert_eq!((thread[0].direction, thread[0].status), (Direction::Outbound, Some(Status::Sent)));
+    assert_eq!((thread[1].direction, thread[1].status), (Direction::Inbound, None));
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_open_the_window_counts_as_unread_all_the_same() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "opens", 0)]).await;
+
+    let closed = IncomingMessage { opens_window: false, ..text(&anna(), "closed", 5) };
+    account.receives(&store, 2, vec![message(closed)]).await;
+
+    let conversation = account.only(&store).await;
+    assert_eq!(conversation.last_inbound_at, Some(at(0)));
+    assert_eq!(account.unread(&store, &conversation).await, 2);
+}
+
+#[tokio::test]
+async fn a_message_without_a_usable_time_keeps_the_place_of_its_first_arrival() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let timeless = message(IncomingMessage { timestamp: None, ..text(&anna(), "timeless", 0) });
+    account.receives(&store, 1, vec![timeless.clone()]).await;
+
+    let again = account.receives(&store, 9, vec![timeless]).await;
+
+    assert_eq!(again, DUPLICATE);
+    let conversation = account.only(&store).await;
+    let thread = account.thread(&store, &conversation).await;
+    assert_eq!(thread.len(), 1);
+    assert_eq!(thread[0].id.epoch_ms(), delivery(1) / 1000);
+}
+
+#[tokio::test]
+async fn read_is_what_came_until_then_whatever_its_time() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let change = async |changes: Changes| {
+        store.change_conversation(&account.organization, &account.id(&anna()), &changes, 0).await.unwrap()
+    };
+    account.receives(&store, 1, vec![inbound(&anna(), "one", 10)]).await;
+    account.receives(&store, 2, vec![inbound(&anna(), "two", 20)]).await;
+    account.receives(&store, 3, vec![inbound(&anna(), "late", 5)]).await;
+
+    let shown = change(Changes { read_up_to: Some(delivery(2)), ..Changes::default() }).await;
+    assert_eq!(account.unread(&store, &shown).await, 1);
+    let less = change(Changes { read_up_to: Some(delivery(1)), ..Changes::default() }).await;
+    assert_eq!(account.unread(&store, &less).await, 1, "what was read stays read");
+    let all = change(Changes { read_up_to: Some(delivery(3)), ..Changes::default() }).await;
+    assert_eq!(all.unread_from, None);
+    let again = change(Changes { unread: true, ..Changes::default() }).await;
+    assert!(again.unread_from.is_some());
+    change(Changes { read_up_to: Some(i64::MAX), ..Changes::default() }).await;
+    account.receives(&store, 4, vec![inbound(&anna(), "next", 30)]).await;
+    change(Changes { read_up_to: Some(i64::MAX), ..Changes::default() }).await;
+    let newest = change(Changes { unread: true, ..Changes::default() }).await;
+    assert_eq!(account.unread(&store, &newest).await, 1);
+}
+
+#[tokio::test]
+async fn what_was_on_its_way_while_the_operator_read_is_unread() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "here", 10)]).await;
+    let read = Changes { read_up_to: Some(delivery(3)), ..Changes::default() };
+    store.change_conversation(&account.organization, &account.id(&anna()), &read, 0).await.unwrap();
+
+    account.receives(&store, 2, vec![inbound(&anna(), "on its way", 20)]).await;
+
+    assert_eq!(account.unread(&store, &account.only(&store).await).await, 1);
+}
+
+fn edit(target: &str, content: &str, second: i64) -> shared::event::Event {
+    event(EventKind::Edit(Edit {
+        customer: anna(),
+        by: Party::Customer,
+        external_id: format!("{target} becomes {content}"),
+        target: target.into(),
+        content: Content::text(content),
+        timestamp: Some(at(second)),
+    }))
+}
+
+fn unsend(target: &str, second: i64) -> shared::event::Event {
+    event(EventKind::Unsend(Unsend {
+        customer: anna(),
+        by: Party::Customer,
+        external_id: format!("{target} unsent"),
+        target: target.into(),
+        timestamp: Some(at(second)),
+    }))
+}
+
+#[tokio::test]
+async fn the_preview_follows_the_newest_edit_and_never_an_older_one() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let preview = async || account.only(&store).await.last_message_text;
+    account.receives(&store, 1, vec![inbound(&anna(), "first", 0), inbound(&anna(), "text", 1)]).await;
+
+    account.receives(&store, 2, vec![edit("text", "better", 2)]).await;
+    assert_eq!(preview().await, "better");
+    account.receives(&store, 3, vec![edit("text", "best", 3)]).await;
+    account.receives(&store, 4, vec![edit("text", "better", 2)]).await;
+    assert_eq!(preview().await, "best");
+    account.receives(&store, 5, vec![edit("first", "old", 4)]).await;
+    assert_eq!(preview().await, "best", "another message was edited");
+}
+
+#[tokio::test]
+async fn what_was_unsent_never_comes_back() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "secret", 0), edit("secret", "worse", 1)]).await;
+
+    account.receives(&store, 2, vec![unsend("secret", 2)]).await;
+    account.receives(&store, 3, vec![edit("secret", "worse", 1), inbound(&anna(), "secret", 0)]).await;
+    account.receives(&store, 4, vec![unsend("secret", 2)]).await;
+
+    let conversation = account.only(&store).await;
+    assert_eq!(conversation.last_message_text, "Message unsent");
+    let thread = account.thread(&store, &conversation).await;
+    assert_eq!(thread.len(), 1);
+    assert_eq!((thread[0].deleted_at, &thread[0].text), (Some(at(2)), &None));
+}
+
+#[tokio::test]
+async fn of_one_second_the_message_that_is_shown_decides_the_preview() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    for attempt in 0..6 {
+        let (hidden, shown) = (format!("hidden {attempt}"), format!("shown {attempt}"));
+        account.receives(&store, 1 + attempt, vec![inbound(&anna(), &hidden, attempt)]).await;
+        account.receives(&store, 2 + attempt, vec![inbound(&anna(), &shown, attempt)]).await;
+
+        account.receives(&store, 3 + attempt, vec![edit(&hidden, "changed", 100)]).await;
+        assert_eq!(account.only(&store).await.last_message_text, shown);
+        account.receives(&store, 3 + attempt, vec![edit(&shown, "changed", 100)]).await;
+        assert_eq!(account.only(&store).await.last_message_text, "changed");
+    }
+}
+
+#[tokio::test]
+async fn what_happens_to_an_unknown_message_is_a_line_that_nobody_has_to_read() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "here", 0)]).await;
+    let read = Changes { read_up_to: Some(delivery(1)), ..closed() };
+    store.change_conversation(&account.organization, &account.id(&anna()), &read, 0).await.unwrap();
+
+    for second in [2, 3] {
+        account.receives(&store, second, vec![unsend("elsewhere", 1)]).await;
+    }
+
+    let conversation = account.only(&store).await;
+    let thread = account.thread(&store, &conversation).await;
+    assert_eq!(thread.len(), 2);
+    assert_eq!((thread[1].content_type, thread[1].sender), (ContentType::System, Sender::System));
+    assert_eq!((conversation.status, conversation.unread_from), (ConversationStatus::Closed, None));
+    assert_eq!(conversation.last_inbound_at, Some(at(0)));
+}
