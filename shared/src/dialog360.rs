@@ -30,6 +30,8 @@ use crate::{
 
 const API_KEY_HEADER: &str = "D360-API-KEY";
 const HEALTH_PATH: &str = "/health_status";
+/// What a WhatsApp number is asked for besides: the number as people write it comes only on request.
+const WHATSAPP_HEALTH_PATH: &str = "/health_status?fields=health_status,id,display_phone_number";
 const WEBHOOK_PATH: &str = "/v1/configs/webhook";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -141,7 +143,8 @@ impl Provider {
     pub async fn check_key(&self, platform: Platform, key: &SecretString) -> Result<KeyCheck, Failure> {
         match self.settings.preset(platform) {
             Preset::Dialog360 => {
-                let answer = self.get(platform, HEALTH_PATH, key).await?;
+                let path = if platform == Platform::Whatsapp { WHATSAPP_HEALTH_PATH } else { HEALTH_PATH };
+                let answer = self.get(platform, path, key).await?;
                 Ok(key_check(platform, &answer))
             }
             Preset::Graph => {

@@ -113,10 +113,12 @@ fn variable_names(of: &Yaml) -> BTreeSet<String> {
     of["Environment"]["Variables"].as_mapping().into_iter().flat_map(|names| names.keys()).map(text).collect()
 }
 
-/// Whether this can be the name of an environment variable of ours: `TABLE_NAME`.
-fn is_variable(text: &str) -> bool {
+/// What stands in quotation marks in a source file and is written `LIKE_THIS`.
+fn constants_in(source: &str) -> BTreeSet<String> {
     let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    text.contains('_') && text.bytes().all(allowed)
+    let literals = source.split('"').skip(1).step_by(2);
+    let is_constant = |text: &&str| text.starts_with(char::is_alphabetic) && text.bytes().all(allowed);
+    literals.filter(is_constant).map(str::to_owned).collect()
 }
 
 #[test]
@@ -189,10 +191,17 @@ fn every_environment_variable_of_the_template_is_read_and_every_one_that_is_read
     let template = template();
     let mut set = variable_names(&template["Globals"]["Function"]);
     set.extend(function_resources(&template).values().flat_map(variable_names));
-    let config = read("shared/src/config.rs");
-    let literals = config.split('"').skip(1).step_by(2);
-    let read = literals.filter(|text| is_variable(text) && !text.starts_with("AWS_")).map(str::to_owned).collect();
+    let read =
+        constants_in(&read("shared/src/config.rs")).into_iter().filter(|name| !name.starts_with("AWS_")).collect();
     assert_eq!(set, read);
+}
+
+#[test]
+fn every_error_code_is_in_the_contract_and_every_one_there_can_happen() {
+    let contract = contract();
+    let described = contract["components"]["schemas"]["ErrorCode"]["enum"].as_sequence().unwrap();
+    let described: BTreeSet<_> = described.iter().map(text).collect();
+    assert_eq!(described, constants_in(&read("shared/src/error.rs")));
 }
 
 #[test]

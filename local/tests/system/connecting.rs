@@ -108,6 +108,10 @@ fn each_platform_connects_with_its_key_masked_and_a_webhook_token_of_its_own() {
             assert_eq!((&data["platform"], &data["status"]), (&json!(platform), &json!("connected")));
             assert_eq!(data["credentials"]["apiKey"], "***********");
             assert_eq!(data["credentials"][account_field(platform)], account.as_str());
+            if platform == "whatsapp" {
+                assert_eq!(data["credentials"]["wabaId"], format!("waba_{account}"));
+                assert!(text(&data["credentials"]["displayPhoneNumber"]).starts_with("+1555"), "{data}");
+            }
             assert_eq!((&data["webhookVerified"], &data["errorMessage"]), (&json!(true), &Value::Null));
             assert_eq!(data["health"]["status"], "available");
             assert_eq!(integration(&organization, platform).await, *data);
@@ -234,8 +238,9 @@ fn of_two_organizations_that_connect_one_account_at_once_one_gets_it() {
     });
 }
 
-/// What connecting answers when the provider's call ends so.
-const FAULTS: [(&str, u64, u16, &str); 5] = [
+/// A fault of the provider's call, how often, and what connecting answers then.
+type Fault = (&'static str, u64, u16, &'static str);
+const FAULTS: [Fault; 5] = [
     ("unauthorized", 1, 400, "INVALID_CREDENTIALS"),
     ("rate_limit", EVERY_ATTEMPT, 503, "PROVIDER_UNAVAILABLE"),
     ("rate_limit_400", EVERY_ATTEMPT, 503, "PROVIDER_UNAVAILABLE"),
@@ -244,7 +249,7 @@ const FAULTS: [(&str, u64, u16, &str); 5] = [
 ];
 
 /// Each fault at each of the provider's calls; on the other platforms, whose calls are the same, one.
-fn faults() -> Vec<(&'static str, &'static str, (&'static str, u64, u16, &'static str))> {
+fn faults() -> Vec<(&'static str, &'static str, Fault)> {
     let everywhere = ["health_status", "webhook"].into_iter();
     let whatsapp = everywhere.clone().flat_map(|call| FAULTS.map(|fault| ("whatsapp", call, fault)));
     let others = everywhere.flat_map(|call| ["instagram", "facebook"].map(|platform| (platform, call, FAULTS[3])));

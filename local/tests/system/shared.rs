@@ -260,6 +260,24 @@ impl Account<'_> {
         reasons
     }
 
+    /// A delivery of one text of a customer, written at that time (epoch seconds).
+    pub fn text_delivery(&self, id: &str, from: &str, at: u64, text: &str) -> String {
+        if self.platform == "whatsapp" {
+            let message = json!({ "from": from, "id": id, "timestamp": at.to_string(), "type": "text", "text": { "body": text } });
+            let metadata = json!({ "phone_number_id": self.id });
+            let value = json!({ "messaging_product": "whatsapp", "metadata": metadata, "messages": [message] });
+            let change = json!({ "field": "messages", "value": value });
+            return json!({ "object": "whatsapp_business_account", "entry": [{ "id": "1", "changes": [change] }] })
+                .to_string();
+        }
+        let object = if self.platform == "instagram" { "instagram" } else { "page" };
+        let item = json!({
+            "sender": { "id": from }, "recipient": { "id": self.id }, "timestamp": at * 1000,
+            "message": { "mid": id, "text": text },
+        });
+        json!({ "object": object, "entry": [{ "id": self.id, "time": at, "messaging": [item] }] }).to_string()
+    }
+
     /// A customer writes now, through the simulator; waits until it is stored.
     pub async fn customer_writes(&self, from: &str, text: &str) {
         self.rig.simulate_inbound(self.platform, &self.id, from, text).await;

@@ -80,9 +80,11 @@ impl Store {
                 .set_if_absent("externalId", s(external_id))
                 .set_if_absent(keys::EXTERNAL_KEY, s(keys::external(organization, external_id)));
         }
-        if let Some(error) = &update.error {
-            raise = raise.set("error", serde_dynamo::to_attribute_value(error).map_err(Error::internal)?);
-        }
+        raise = match &update.error {
+            Some(error) => raise.set("error", serde_dynamo::to_attribute_value(error).map_err(Error::internal)?),
+            // A message that arrives after all has not failed.
+            None => raise.remove("error"),
+        };
         Ok(match self.update(&keys::message(organization, conversation, id), raise).await? {
             Written::Done(_) => Change::Raised,
             Written::Refused(Some(_)) => Change::Unchanged,

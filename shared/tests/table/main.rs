@@ -4,5 +4,13 @@
 
 mod converge;
 mod engine;
+mod faults;
 mod given;
+mod identity;
+mod inbox;
+mod integrations;
+mod numbers;
 mod receiving;
+mod sending;
+mod statuses;
+mod tenants;

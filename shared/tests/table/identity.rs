@@ -1,0 +1,315 @@
+//! Whichever ids the provider shows a customer under: seen together once, they are one conversation for ever.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use shared::{
+    event::{Customer, Event, EventKind, IncomingMessage, UpTo, Watermark},
+    inbound::Counts,
+    message::Status,
+    platform::Platform,
+    store::{Assignee, Changes, Conversation, ConversationStatus, Store},
+};
+
+use crate::{
+    engine::Table,
+    given::{Account, at, both, delivery, echo, event, inbound, message, phone, text, user},
+};
+
+const PHONE: &str = "491713920012";
+const USER: &str = "DE.8172";
+
+/// Every id leads to one conversation, which is all of the inbox and holds these messages, also for a new process.
+async fn is_one(table: &Table, account: &Account, ids: &[Customer], messages: &[&str]) -> Conversation {
+    let store = table.store();
+    let only = account.only(&store).await;
+    for id in ids {
+        assert_eq!(account.conversation(&store, id).await, only, "{id:?}");
+    }
+    assert_eq!(account.external_ids(&store, &only).await, messages);
+    only
+}
+
+#[tokio::test]
+async fn a_customer_known_by_phone_is_the_same_with_a_user_id() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let ids = [phone(PHONE), user(USER), both(PHONE, USER)];
+
+    account.receives(&store, 1, vec![inbound(&phone(PHONE), "by phone", 1)]).await;
+    account.receives(&store, 2, vec![inbound(&both(PHONE, USER), "by both", 2)]).await;
+    is_one(&table, &account, &ids, &["by phone", "by both"]).await;
+    account.receives(&store, 3, vec![inbound(&user(USER), "by user id", 3)]).await;
+    account.receives(&table.store(), 4, vec![inbound(&user(USER), "by user id, elsewhere", 4)]).await;
+
+    let messages = ["by phone", "by both", "by user id", "by user id, elsewhere"];
+    let conversation = is_one(&table, &account, &ids, &messages).await;
+    assert_eq!(conversation.id, account.id(&phone(PHONE)));
+    assert_eq!(conversation.customer_user_id.as_deref(), Some(USER));
+    assert_eq!(conversation.customer_phone.as_deref(), Some(PHONE));
+    assert_eq!(account.unread(&store, &conversation).await, 4);
+}
+
+#[tokio::test]
+async fn a_customer_known_by_user_id_is_the_same_with_a_phone_number() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let ids = [phone(PHONE), user(USER), both(PHONE, USER)];
+
+    account.receives(&store, 1, vec![inbound(&user(USER), "by user id", 1)]).await;
+    account.receives(&store, 2, vec![inbound(&both(PHONE, USER), "by both", 2)]).await;
+    account.receives(&store, 3, vec![inbound(&phone(PHONE), "by phone", 3)]).await;
+    account.receives(&table.store(), 4, vec![inbound(&phone(PHONE), "by phone, elsewhere", 4)]).await;
+
+    let messages = ["by user id", "by both", "by phone", "by phone, elsewhere"];
+    let conversation = is_one(&table, &account, &ids, &messages).await;
+    assert_eq!(conversation.id, account.id(&user(USER)), "the one that was there first stays");
+    assert_eq!(conversation.customer_phone.as_deref(), Some(PHONE));
+}
+
+#[tokio::test]
+async fn a_first_contact_with_both_ids_is_found_by_each() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+
+    account.receives(&table.store(), 1, vec![inbound(&both(PHONE, USER), "by both", 1)]).await;
+    account.receives(&table.store(), 2, vec![inbound(&user(USER), "by user id", 2)]).await;
+
+    is_one(&table, &account, &[phone(PHONE), user(USER)], &["by both", "by user id"]).await;
+}
+
+/// Two conversations of one customer, who has not been recognized yet: the older by phone, the younger by user id.
+async fn two_conversations(account: &Account, store: &Store) {
+    account.receives(store, 1, vec![inbound(&phone(PHONE), "p1", 1), inbound(&phone(PHONE), "p2", 5)]).await;
+    account.receives(store, 2, vec![inbound(&user(USER), "u1", 2), inbound(&user(USER), "u2", 9)]).await;
+    assert_eq!(account.inbox(store).await.len(), 2);
+}
+
+async fn change(account: &Account, store: &Store, customer: &Customer, changes: Changes) -> Conversation {
+    store.change_conversation(&account.organization, &account.id(customer), &changes, 0).await.unwrap()
+}
+
+#[tokio::test]
+async fn two_conversations_of_one_customer_become_one() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    two_conversations(&account, &store).await;
+    let labels = |labels: &[&str]| Some(labels.iter().map(ToString::to_string).collect::<BTreeSet<_>>());
+    let closed = Changes {
+        status: Some(ConversationStatus::Closed),
+        labels: labels(&["vip", "old"]),
+        read_up_to: Some(delivery(1)),
+        ..Changes::default()
+    };
+    change(&account, &store, &phone(PHONE), closed).await;
+    let assigned = Changes {
+        assigned_to: Some(Assignee::User("olga".into())),
+        labels: labels(&["vip", "new"]),
+        ..Changes::default()
+    };
+    change(&account, &store, &user(USER), assigned).await;
+
+    account.receives(&store, 3, vec![inbound(&both(PHONE, USER), "late", 7)]).await;
+
+    let ids = [phone(PHONE), user(USER)];
+    let one = is_one(&table, &account, &ids, &["p1", "u1", "p2", "late", "u2"]).await;
+    assert_eq!(one.id, account.id(&phone(PHONE)), "the older one stays");
+    assert_eq!(one.status, ConversationStatus::Open);
+    assert_eq!(one.last_message_text, "u2");
+    assert_eq!(one.last_inbound_at, Some(at(9)));
+    assert_eq!(one.last_received_at, Some(delivery(3)));
+    assert_eq!(one.assigned_to.as_deref(), Some("olga"));
+    assert_eq!(Some(one.labels.clone()), labels(&["new", "old", "vip"]));
+    assert!(account.unread(&store, &one).await >= 3, "u1, u2 and the late one");
+
+    let read = Changes { read_up_to: Some(delivery(3)), ..Changes::default() };
+    let read = change(&account, &store, &user(USER), read).await;
+    assert_eq!((read.id, read.unread_from), (one.id, None), "changed by the id that has become an alias");
+}
+
+#[tokio::test]
+async fn what_was_unread_in_either_conversation_is_unread_in_both_together() {
+    // How far each was read: 0 nothing, 1 the first message, 2 everything.
+    for (by_phone, by_user) in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)] {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+        let deliveries = [(1, phone(PHONE), "p1", 1), (2, user(USER), "u1", 2), (3, phone(PHONE), "p2", 3)];
+        for (second, customer, name, sent) in deliveries.into_iter().chain([(4, user(USER), "u2", 4)]) {
+            account.receives(&store, second, vec![inbound(&customer, name, sent)]).await;
+        }
+        for (customer, first, read) in [(phone(PHONE), 1, by_phone), (user(USER), 2, by_user)] {
+            let up_to = [None, Some(delivery(first)), Some(delivery(first + 2))][read];
+            change(&account, &store, &customer, Changes { read_up_to: up_to, ..Changes::default() }).await;
+        }
+
+        account.receives(&store, 5, vec![echo(&both(PHONE, USER), "echo", 5)]).await;
+
+        let one = is_one(&table, &account, &[phone(PHONE), user(USER)], &["p1", "u1", "p2", "u2", "echo"]).await;
+        let unread = (2 - by_phone) + (2 - by_user);
+        assert_eq!(one.unread_from.is_some(), unread > 0, "{by_phone} {by_user}");
+        assert!(account.unread(&store, &one).await >= unread, "{by_phone} {by_user}");
+    }
+}
+
+#[tokio::test]
+async fn duplicates_after_a_merge_change_nothing() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    two_conversations(&account, &store).await;
+    let last = vec![inbound(&both(PHONE, USER), "b1", 10)];
+    account.receives(&store, 3, last.clone()).await;
+    let before = is_one(&table, &account, &[user(USER)], &["p1", "u1", "p2", "u2", "b1"]).await;
+
+    for store in [&store, &table.store()] {
+        let by_phone = account.receives(store, 4, vec![inbound(&phone(PHONE), "p1", 1)]).await;
+        let by_user = account.receives(store, 5, vec![inbound(&user(USER), "u2", 9)]).await;
+        let by_both = account.receives(store, 6, last.clone()).await;
+        assert_eq!([by_phone, by_user, by_both], [Counts { duplicates: 1, ..Counts::default() }; 3]);
+    }
+
+    let after = is_one(&table, &account, &[phone(PHONE)], &["p1", "u1", "p2", "u2", "b1"]).await;
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn customers_that_were_merged_before_are_merged_again() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let phones = ["491711", "491712", "491713", "491714"].map(phone);
+    let users = ["DE.1", "DE.2", "DE.3", "DE.4"].map(user);
+    for (number, customer) in (1..).zip(phones.iter().chain(&users)) {
+        account.receives(&store, number, vec![inbound(customer, &format!("m{number}"), number)]).await;
+    }
+    let together = |phone: usize, user: usize| Customer { user_id: users[user].user_id.clone(), ..phones[phone].clone() };
+
+    // Pairs first, the younger ones before the older; then pairs of pairs, so that aliases lead to aliases.
+    let links = [(3, 3), (2, 2), (1, 1), (0, 0), (2, 3), (0, 1), (1, 2)];
+    for (number, (phone, user)) in (9..).zip(links) {
+        let event = inbound(&together(phone, user), &format!("m{number}"), number);
+        account.receives(&table.store(), number, vec![event]).await;
+    }
+
+    let names: Vec<String> = (1..=15).map(|number| format!("m{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let ids: Vec<_> = phones.iter().chain(&users).cloned().collect();
+    let one = is_one(&table, &account, &ids, &names).await;
+    assert_eq!(one.id, account.id(&phones[0]));
+    for (number, customer) in (20..).zip(&ids) {
+        account.receives(&store, number, vec![inbound(customer, &format!("m{number}"), number)]).await;
+        assert_eq!(account.only(&store).await.last_message_text, format!("m{number}"));
+    }
+}
+
+#[tokio::test]
+async fn first_contacts_at_the_same_moment_end_as_one_conversation() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let stores: Vec<_> = (0..9).map(|_| table.store()).collect();
+    for round in 0..5 {
+        let (number, id) = (format!("4917100{round}"), format!("DE.{round}"));
+        let customers = [phone(&number), user(&id), both(&number, &id)];
+        let mut told: Vec<(i64, Event)> = (0..9)
+            .map(|place| (place, inbound(&customers[usize::try_from(place).unwrap() % 3], &format!("{round}.{place}"), place)))
+            .collect();
+        // As the provider does: what was not stored comes again.
+        while !told.is_empty() {
+            let deliveries = told.iter().zip(&stores).map(|((place, event), store)| {
+                account.deliver(store, delivery(place + 1), vec![event.clone()])
+            });
+            let counts = join_all(deliveries.collect::<Vec<_>>()).await;
+            told = told.into_iter().zip(counts).filter(|(_, counts)| counts.failed > 0).map(|(told, _)| told).collect();
+        }
+
+        let store = table.store();
+        let one = account.conversation(&store, &customers[2]).await;
+        assert_eq!(account.conversation(&store, &customers[0]).await, one);
+        assert_eq!(account.conversation(&store, &customers[1]).await, one);
+        let names: Vec<_> = (0..9).map(|place| format!("{round}.{place}")).collect();
+        assert_eq!(account.external_ids(&store, &one).await, names);
+        assert_eq!(account.unread(&store, &one).await, 9);
+        assert_eq!(account.inbox(&store).await.len(), round + 1);
+    }
+}
+
+fn number_changed(from: &Customer, to: Customer, second: i64) -> Event {
+    message(IncomingMessage {
+        from_customer: false,
+        opens_window: false,
+        also_known_as: Some(to),
+        ..text(from, &format!("changed at {second}"), second)
+    })
+}
+
+#[tokio::test]
+async fn a_customer_who_changes_the_number_stays_the_same() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let (old, new) = (phone(PHONE), phone("4915199"));
+    account.receives(&store, 1, vec![inbound(&old, "before", 1)]).await;
+
+    for second in [2, 3] {
+        account.receives(&store, second, vec![number_changed(&old, new.clone(), 2)]).await;
+    }
+
+    let ids = [old.clone(), new.clone()];
+    let one = is_one(&table, &account, &ids, &["before", "changed at 2"]).await;
+    assert_eq!(one.customer_phone, new.phone, "replies go to the new number");
+    account.receives(&table.store(), 4, vec![inbound(&new, "after", 4)]).await;
+    let one = is_one(&table, &account, &ids, &["before", "changed at 2", "after"]).await;
+    assert_eq!(one.id, account.id(&old));
+    assert_eq!(account.unread(&store, &one).await, 2);
+}
+
+#[tokio::test]
+async fn a_new_number_that_wrote_before_it_was_known_to_be_one_is_merged() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let (old, new) = (phone(PHONE), phone("4915199"));
+    account.receives(&store, 1, vec![inbound(&old, "before", 1)]).await;
+    account.receives(&store, 2, vec![inbound(&new, "after", 3)]).await;
+
+    account.receives(&store, 3, vec![number_changed(&old, new.clone(), 2)]).await;
+
+    let one = is_one(&table, &account, &[old, new.clone()], &["before", "changed at 2", "after"]).await;
+    assert_eq!(one.customer_phone, new.phone);
+    assert_eq!(one.last_message_text, "after");
+}
+
+#[tokio::test]
+async fn every_spelling_of_a_number_is_the_same_customer() {
+    for spellings in [["5511987654321", "551187654321"], ["5215512345678", "525512345678"], ["5491123456789", "541123456789"]] {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+
+        account.receives(&store, 1, vec![inbound(&phone(spellings[0]), "one", 1)]).await;
+        account.receives(&store, 2, vec![inbound(&phone(spellings[1]), "two", 2)]).await;
+
+        let one = is_one(&table, &account, &spellings.map(phone), &["one", "two"]).await;
+        assert_eq!(one.customer_phone.as_deref(), Some(spellings[1]), "the provider's spelling is kept for sending");
+    }
+}
+
+#[tokio::test]
+async fn the_same_id_is_another_customer_on_another_account_or_platform() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let other_account = Account { account: "700100200300403".parse().unwrap(), ..account.clone() };
+    let facebook = Account { platform: Platform::Facebook, ..account.clone() };
+
+    for (number, account) in (1..).zip([&account, &other_account, &facebook]) {
+        account.receives(&store, number, vec![inbound(&user(USER), &format!("m{number}"), number)]).await;
+    }
+
+    assert_eq!(account.inbox(&store).await.len(), 2);
+    assert_eq!(facebook.only(&store).await.last_message_text, "m3");
+}
+
+#[tokio::test]
+async fn a_watermark_by_an_alias_raises_its_conversation() {
+    let (table, account) = (Table::open().await, Account::new(Platform::Facebook));
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&both(PHONE, USER), "b1", 1)]).await;
+    let read = Watermark { customer: user(USER), status: Status::Read, up_to: UpTo::Time(at(5)) };
+
+    account.receives(&table.store(), 2, vec![event(EventKind::Watermark(read))]).await;
+
+    assert_eq!(account.only(&store).await.read_up_to, Some(at(5)));
+}

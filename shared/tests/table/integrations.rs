@@ -1,0 +1,283 @@
+//! Integrations: one per organization and platform, and an account belongs to one organization at a time.
+
+use futures_util::future::join_all;
+use shared::{
+    Error,
+    id::{AccountId, OrganizationId},
+    platform::Platform,
+    store::{
+        Connection, ConnectionStatus, Credentials, Health, HealthStatus, Integration, Owner, OwnerStatus, Store, Stored,
+    },
+    vault::SealedKey,
+};
+
+use crate::{
+    engine::Table,
+    given::{at, unique},
+};
+
+const PLATFORM: Platform = Platform::Whatsapp;
+
+fn organization() -> OrganizationId {
+    format!("org-{}", unique()).parse().unwrap()
+}
+
+fn account() -> AccountId {
+    unique().parse().unwrap()
+}
+
+fn sealed(ciphertext: &str) -> SealedKey {
+    SealedKey {
+        version: 1,
+        wrapped_key: "d3JhcHBlZA==".into(),
+        iv: "aXY=".into(),
+        ciphertext: ciphertext.into(),
+        tag: "dGFn".into(),
+    }
+}
+
+fn integration(organization: &OrganizationId, account: &AccountId, second: i64) -> Integration {
+    Integration {
+        organization_id: organization.clone(),
+        platform: PLATFORM,
+        status: ConnectionStatus::Connected,
+        credentials: Credentials {
+            account: account.clone(),
+            waba_id: Some("waba".into()),
+            display_phone_number: None,
+            sealed_key: sealed("Y2lwaGVy"),
+        },
+        webhook_verified: true,
+        last_synced_at: Some(at(second)),
+        error_message: None,
+        health: None,
+        created_at: at(second),
+        updated_at: at(second),
+    }
+}
+
+async fn connected(store: &Store, organization: &OrganizationId, account: &AccountId, second: i64) -> Integration {
+    store.claim_account(organization, PLATFORM, account, at(second)).await.unwrap();
+    let previous = store.integration(organization, PLATFORM).await.unwrap();
+    let integration = integration(organization, account, second);
+    store.put_integration(&integration, previous.as_ref()).await.unwrap();
+    integration
+}
+
+async fn owner(store: &Store, account: &AccountId) -> Option<Owner> {
+    store.owner_of_account(PLATFORM, account).await.unwrap()
+}
+
+fn check(status: ConnectionStatus, second: i64) -> Connection {
+    Connection { status, health: None, webhook_verified: None, error_message: None, checked_at: at(second) }
+}
+
+#[tokio::test]
+async fn an_account_is_claimed_then_connected() {
+    let (table, organization, account) = (Table::open().await, organization(), account());
+    let store = table.store();
+
+    let claimed = store.claim_account(&organization, PLATFORM, &account, at(0)).await.unwrap();
+    let pending = owner(&store, &account).await.unwrap();
+    let again = store.claim_account(&organization, PLATFORM, &account, at(1)).await.unwrap();
+    let integration = connected(&store, &organization, &account, 2).await;
+
+    assert_eq!((claimed, again), (Stored::New, Stored::Duplicate));
+    assert_eq!((pending.status, &pending.organization_id), (OwnerStatus::Pending, &organization));
+    let owned = owner(&store, &account).await.unwrap();
+    assert_eq!((owned.status, owned.webhook_verified), (OwnerStatus::Connected, true));
+    assert_eq!(store.integration(&organization, PLATFORM).await.unwrap(), Some(integration.clone()));
+    assert_eq!(store.integrations(&organization).await.unwrap(), [integration]);
+    assert_eq!(store.integration(&organization, Platform::Facebook).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_account_of_another_organization_is_in_use() {
+    let (table, account) = (Table::open().await, account());
+    let store = table.store();
+    let (owning, other) = (organization(), organization());
+    connected(&store, &owning, &account, 0).await;
+
+    let in_use = |result: Result<Stored, Error>| matches!(result, Err(Error::AccountInUse));
+    assert!(in_use(store.claim_account(&other, PLATFORM, &account, at(100_000)).await));
+    store.disconnect(&owning, PLATFORM, at(1)).await.unwrap();
+    assert!(in_use(store.claim_account(&other, PLATFORM, &account, at(100_000)).await), "disconnected is still owned");
+    let stolen = store.put_integration(&integration(&other, &account, 2), None).await;
+    assert!(matches!(stolen, Err(Error::AccountInUse)), "{stolen:?}");
+    assert_eq!(store.integration(&other, PLATFORM).await.unwrap(), None);
+
+    store.delete_integration(&owning, PLATFORM).await.unwrap();
+    assert_eq!(store.claim_account(&other, PLATFORM, &account, at(3)).await.unwrap(), Stored::New);
+}
+
+#[tokio::test]
+async fn of_many_organizations_at_once_one_gets_the_account() {
+    let (table, account) = (Table::open().await, account());
+    let stores: Vec<_> = (0..8).map(|_| (table.store(), organization())).collect();
+
+    let claims = stores.iter().map(|(store, organization)| store.claim_account(organization, PLATFORM, &account, at(0)));
+    let claims = join_all(claims).await;
+
+    assert_eq!(claims.iter().filter(|claim| matches!(claim, Ok(Stored::New))).count(), 1);
+    assert_eq!(claims.iter().filter(|claim| matches!(claim, Err(Error::AccountInUse))).count(), 7);
+}
+
+#[tokio::test]
+async fn a_claim_that_was_never_finished_runs_out() {
+    let (table, account) = (Table::open().await, account());
+    let store = table.store();
+    let (first, second) = (organization(), organization());
+    store.claim_account(&first, PLATFORM, &account, at(0)).await.unwrap();
+
+    let early = store.claim_account(&second, PLATFORM, &account, at(119)).await;
+    let late = store.claim_account(&second, PLATFORM, &account, at(121)).await;
+
+    assert!(matches!(early, Err(Error::AccountInUse)), "{early:?}");
+    assert_eq!(late.unwrap(), Stored::New);
+    let lost = store.put_integration(&integration(&first, &account, 122), None).await;
+    assert!(matches!(lost, Err(Error::AccountInUse)), "{lost:?}");
+    store.release_claim(&first, PLATFORM, &account).await.unwrap();
+    assert_eq!(owner(&store, &account).await.unwrap().organization_id, second, "only one's own claim is given back");
+}
+
+#[tokio::test]
+async fn a_claim_is_given_back_unless_it_led_to_a_connection() {
+    let (table, organization, account) = (Table::open().await, organization(), account());
+    let store = table.store();
+    store.claim_account(&organization, PLATFORM, &account, at(0)).await.unwrap();
+
+    store.release_claim(&organization, PLATFORM, &account).await.unwrap();
+    assert_eq!(owner(&store, &account).await, None);
+    store.release_claim(&organization, PLATFORM, &account).await.unwrap();
+    connected(&store, &organization, &account, 1).await;
+    store.release_claim(&organization, PLATFORM, &account).await.unwrap();
+
+    assert_eq!(owner(&store, &account).await.unwrap().status, OwnerStatus::Connected);
+}
+
+#[tokio::test]
+async fn a_key_is_rotated_in_place() {
+    let (table, organization, account) = (Table::open().await, organization(), account());
+    let store = table.store();
+    let before = connected(&store, &organization, &account, 0).await;
+
+    let mut rotated = Integration { updated_at: at(1), ..before.clone() };
+    rotated.credentials.sealed_key = sealed("bmV3");
+    store.put_integration(&rotated, Some(&before)).await.unwrap();
+    let stale = store.put_integration(&Integration { updated_at: at(2), ..before.clone() }, Some(&before)).await;
+    let unseen = store.put_integration(&Integration { updated_at: at(2), ..before }, None).await;
+
+    assert!(matches!(stale, Err(Error::Conflict)), "{stale:?}");
+    assert!(matches!(unseen, Err(Error::Conflict)), "{unseen:?}");
+    assert_eq!(store.integration(&organization, PLATFORM).await.unwrap(), Some(rotated));
+}
+
+#[tokio::test]
+async fn a_change_of_account_frees_the_old_one() {
+    let (table, organization) = (Table::open().await, organization());
+    let store = table.store();
+    let (old, new) = (account(), account());
+    connected(&store, &organization, &old, 0).await;
+
+    connected(&store, &organization, &new, 1).await;
+
+    assert_eq!(owner(&store, &old).await, None);
+    assert_eq!(owner(&store, &new).await.unwrap().status, OwnerStatus::Connected);
+    assert_eq!(store.integration(&organization, PLATFORM).await.unwrap().unwrap().credentials.account, new);
+}
+
+#[tokio::test]
+async fn disconnecting_keeps_the_key_and_deleting_forgets_it() {
+    let (table, organization, account) = (Table::open().await, organization(), account());
+    let store = table.store();
+    let before = connected(&store, &organization, &account, 0).await;
+
+    let disconnected = store.disconnect(&organization, PLATFORM, at(1)).await.unwrap();
+    assert_eq!((disconnected.status, &disconnected.credentials), (ConnectionStatus::Disconnected, &before.credentials));
+    assert_eq!(store.integration(&organization, PLATFORM).await.unwrap(), Some(disconnected));
+    assert_eq!(owner(&store, &account).await.unwrap().status, OwnerStatus::Disconnected);
+    connected(&store, &organization, &account, 2).await;
+    assert_eq!(owner(&store, &account).await.unwrap().status, OwnerStatus::Connected);
+
+    store.delete_integration(&organization, PLATFORM).await.unwrap();
+    assert_eq!(store.integration(&organization, PLATFORM).await.unwrap(), None);
+    assert_eq!(owner(&store, &account).await, None);
+    let gone = store.delete_integration(&organization, PLATFORM).await;
+    assert!(matches!(gone, Err(Error::IntegrationNotFound)), "{gone:?}");
+    let gone = store.disconnect(&organization, PLATFORM, at(3)).await;
+    assert!(matches!(gone, Err(Error::IntegrationNotFound)), "{gone:?}");
+}
+
+#[tokio::test]
+async fn a_check_tells_what_the_provider_said() {
+    let (table, organization, account) = (Table::open().await, organization(), account());
+    let store = table.store();
+    let missing = store.record_check(&organization, PLATFORM, check(ConnectionStatus::Connected, 0)).await;
+    assert!(matches!(missing, Err(Error::IntegrationNotFound)), "{missing:?}");
+    let before = connected(&store, &organization, &account, 0).await;
+
+    let health = Health { status: HealthStatus::Limited, reasons: vec!["quality".into()], checked_at: at(1) };
+    let refused = Connection {
+        health: Some(health.clone()),
+        webhook_verified: Some(false),
+        error_message: Some("Connect again".into()),
+        ..check(ConnectionStatus::Error, 1)
+    };
+    let refused = store.record_check(&organization, PLATFORM, refused).await.unwrap();
+    let recovered = store.record_check(&organization, PLATFORM, check(ConnectionStatus::Connected, 2)).await.unwrap();
+
+    assert_eq!((refused.status, refused.error_message.as_deref()), (ConnectionStatus::Error, Some("Connect again")));
+    assert_eq!((refused.webhook_verified, &refused.health), (false, &Some(health.clone())));
+    let unchanged = Integration {
+        last_synced_at: Some(at(2)),
+        updated_at: at(2),
+        health: Some(health),
+        webhook_verified: false,
+        ..before
+    };
+    assert_eq!(recovered, unchanged);
+    assert_eq!(store.integration(&organization, PLATFORM).await.unwrap(), Some(unchanged));
+}
+
+#[tokio::test]
+async fn only_what_is_connected_is_marked_as_refused() {
+    let (table, organization, account) = (Table::open().await, organization(), account());
+    let store = table.store();
+    let refuse = async |second| {
+        store.mark_refused(&organization, PLATFORM, "Connect again", at(second)).await.unwrap();
+        store.integration(&organization, PLATFORM).await.unwrap()
+    };
+    assert_eq!(refuse(0).await, None);
+
+    connected(&store, &organization, &account, 0).await;
+    let refused = refuse(1).await.unwrap();
+    assert_eq!((refused.status, refused.error_message.as_deref()), (ConnectionStatus::Error, Some("Connect again")));
+    assert_eq!(refuse(2).await.unwrap(), refused);
+    let disconnected = store.disconnect(&organization, PLATFORM, at(3)).await.unwrap();
+    assert_eq!(disconnected.error_message, None);
+    assert_eq!(refuse(4).await.unwrap(), disconnected);
+}
+
+#[tokio::test]
+async fn a_delivery_proves_the_webhook_of_its_own_account_only() {
+    let (table, organization) = (Table::open().await, organization());
+    let store = table.store();
+    let (old, new, foreign) = (account(), account(), account());
+    connected(&store, &organization, &old, 0).await;
+    store.claim_account(&organization, PLATFORM, &new, at(1)).await.unwrap();
+    let previous = store.integration(&organization, PLATFORM).await.unwrap();
+    let unproven = Integration { webhook_verified: false, ..integration(&organization, &new, 1) };
+    store.put_integration(&unproven, previous.as_ref()).await.unwrap();
+    let verified = async || {
+        let integration = store.integration(&organization, PLATFORM).await.unwrap().unwrap();
+        (integration.webhook_verified, owner(&store, &new).await.unwrap().webhook_verified)
+    };
+
+    store.mark_webhook_verified(&organization, PLATFORM, &old).await.unwrap();
+    store.mark_webhook_verified(&organization, PLATFORM, &foreign).await.unwrap();
+    store.mark_webhook_verified(&self::organization(), PLATFORM, &new).await.unwrap();
+    assert_eq!(verified().await, (false, false));
+    assert_eq!((owner(&store, &old).await, owner(&store, &foreign).await), (None, None));
+    store.mark_webhook_verified(&organization, PLATFORM, &new).await.unwrap();
+    assert_eq!(verified().await, (true, true));
+}

@@ -1,0 +1,179 @@
+//! Nothing that one organization names reaches another's data.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use shared::{
+    Error,
+    content::Content,
+    event::{Customer, Edit, EventKind, Party, Reaction, Unsend, UpTo, Watermark},
+    id::ConversationId,
+    inbound::callback_data,
+    message::Status,
+    platform::Channel,
+    store::{Begun, Changes, InboxFilter, Message, ReactionEntry, Store, Update, keys},
+};
+
+use crate::{
+    engine::Table,
+    given::{Account, anna, at, both, delivery, echo, event, inbound, status, user},
+    statuses::{accepted, reply},
+};
+
+/// The organization that everybody is after.
+struct Victim {
+    account: Account,
+    conversation: ConversationId,
+    sent: Message,
+}
+
+const KEY: &str = "its-key";
+
+async fn victim(store: &Store) -> Victim {
+    let account = Account::whatsapp();
+    let organization = &account.organization;
+    account.receives(store, 1, vec![inbound(&anna(), "wamid.in", 0), inbound(&anna(), "wamid.second", 5)]).await;
+    account.receives(store, 2, vec![inbound(&both("491713920012", "DE.8172"), "wamid.both", 6)]).await;
+    let parked = status("wamid.parked", Status::Read, 7);
+    account.receives(store, 3, vec![event(EventKind::Status(parked))]).await;
+    let conversation = account.id(&anna());
+    let begun = store.begin_reply(organization, &conversation, "olga", KEY, &reply("Hi"), delivery(4)).await.unwrap();
+    let Begun::New(sent) = begun else { panic!() };
+    let sent = store.finish_reply(organization, &sent, &accepted("wamid.out"), at(5)).await.unwrap();
+    Victim { account, conversation, sent }
+}
+
+impl Victim {
+    /// Everything that is stored of it.
+    async fn everything(&self, table: &Table) -> Vec<Vec<BTreeMap<String, AttributeValue>>> {
+        let organization = &self.account.organization;
+        let by_user = self.account.id(&user("DE.8172"));
+        let mut everything = Vec::new();
+        for partition in [
+            keys::organization(organization),
+            keys::conversation_partition(organization, &self.conversation),
+            keys::conversation_partition(organization, &by_user),
+            keys::parked_partition(organization, "wamid.parked"),
+            keys::parked_partition(organization, "wamid.out"),
+            keys::parked_partition(organization, "wamid.in"),
+        ] {
+            everything.push(table.partition(&partition).await);
+        }
+        assert!(everything[1].len() >= 6 && !everything[2].is_empty() && !everything[3].is_empty());
+        everything
+    }
+}
+
+#[tokio::test]
+async fn another_organization_reads_nothing() {
+    let table = Table::open().await;
+    let store = table.store();
+    let victim = victim(&store).await;
+    let other = Account::whatsapp().organization;
+    let (conversation, sent) = (&victim.conversation, &victim.sent);
+    let partitions = victim.account.only(&store).await.partitions();
+    let filter = InboxFilter { channels: Channel::ALL.to_vec(), ..InboxFilter::default() };
+    let cursor = store.inbox(&victim.account.organization, &filter, None, 1).await.unwrap();
+    assert_eq!(cursor.conversations.len(), 1);
+
+    assert_eq!(store.conversation(&other, conversation).await.unwrap(), None);
+    assert_eq!(store.message(&other, conversation, &sent.id).await.unwrap(), None);
+    assert_eq!(store.message_of(&other, &partitions, &sent.id).await.unwrap(), None);
+    for external_id in ["wamid.in", "wamid.out", "wamid.parked"] {
+        assert_eq!(store.message_by_external_id(&other, external_id).await.unwrap(), None);
+    }
+    assert_eq!(store.messages(&other, &partitions, None, 100).await.unwrap(), (vec![], None));
+    assert_eq!(store.messages(&other, &partitions, Some(&sent.id), 100).await.unwrap(), (vec![], None));
+    assert_eq!(store.count_unread(&other, &partitions, "0", 0, 100).await.unwrap(), 0);
+    assert_eq!(store.used_reply(&other, conversation, KEY, &reply("Hi"), at(6)).await.unwrap(), None);
+    for after in [None, Some("9999999999999#"), cursor.next.as_deref()] {
+        let page = store.inbox(&other, &filter, after, 100).await.unwrap();
+        assert!(page.conversations.is_empty() && page.next.is_none());
+    }
+    assert_eq!(store.integrations(&other).await.unwrap(), []);
+    assert_eq!(store.integration(&other, victim.account.platform).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn another_organization_changes_nothing() {
+    let table = Table::open().await;
+    let store = table.store();
+    let victim = victim(&store).await;
+    let before = victim.everything(&table).await;
+    let other = Account::whatsapp().organization;
+    let (conversation, sent) = (&victim.conversation, &victim.sent);
+
+    let changes = Changes { read_up_to: Some(i64::MAX), unread: true, ..Changes::default() };
+    let changed = store.change_conversation(&other, conversation, &changes, 1).await;
+    assert!(matches!(changed, Err(Error::ConversationNotFound)), "{changed:?}");
+    let finished = store.finish_reply(&other, sent, &accepted("wamid.stolen"), at(6)).await;
+    assert!(finished.is_err(), "{finished:?}");
+    let update = Update { status: Status::Read, at: at(9), external_id: Some("wamid.x".into()), error: None };
+    store.raise_status(&other, conversation, &sent.id, &update).await.unwrap();
+    store.raise_status_by_external_id(&other, &status("wamid.out", Status::Read, 9), at(9)).await.unwrap();
+    store.apply_parked(&other, conversation, &sent.id, "wamid.parked").await.unwrap();
+    store.raise_watermark(&other, conversation, Status::Read, at(9)).await.unwrap();
+    store.edit(&other, conversation, &sent.id, &Content::text("forged"), at(9)).await.unwrap();
+    store.unsend(&other, conversation, &sent.id, at(9)).await.unwrap();
+    store.change_preview(&other, &Message { text: Some("forged".into()), ..sent.clone() }).await.unwrap();
+    let reaction = ReactionEntry { emoji: Some("x".into()), at: at(9), ids: vec!["r".into()] };
+    store.react(&other, conversation, &sent.id, Party::Customer, reaction).await.unwrap();
+    store.put_message(&other, &Message { text: Some("forged".into()), ..sent.clone() }).await.unwrap();
+    store.first_seen(&other, conversation, "wamid.in", 1).await.unwrap();
+    let mine = store.begin_reply(&other, conversation, "eve", KEY, &reply("Something else"), delivery(6)).await;
+    assert!(matches!(mine, Ok(Begun::New(_))), "a key is its organization's own: {mine:?}");
+    let ids = [conversation.clone(), victim.account.id(&user("DE.8172"))].into();
+    store.link_ids(&other, &victim.account.id(&user("DE.1")), ids, &user("DE.1"), 1).await.unwrap();
+
+    assert_eq!(victim.everything(&table).await, before);
+}
+
+#[tokio::test]
+async fn deliveries_of_another_organization_change_nothing() {
+    let table = Table::open().await;
+    let store = table.store();
+    let victim = victim(&store).await;
+    let before = victim.everything(&table).await;
+    // Even with the same account, as after a change of hands.
+    let other = Account::whatsapp();
+    let customer = || Customer { user_id: Some("DE.8172".into()), ..anna() };
+    let (target, timestamp) = ("wamid.in".to_owned(), Some(at(9)));
+
+    let mut named = status("wamid.out", Status::Read, 9);
+    named.callback_data = Some(callback_data(&victim.conversation, &victim.sent.id));
+    let events = vec![
+        inbound(&anna(), "wamid.in", 0),
+        echo(&customer(), "wamid.out", 9),
+        event(EventKind::Status(named)),
+        event(EventKind::Status(status("wamid.parked", Status::Failed, 9))),
+        event(EventKind::Watermark(Watermark { customer: anna(), status: Status::Read, up_to: UpTo::Time(at(9)) })),
+        event(EventKind::Watermark(Watermark {
+            customer: anna(),
+            status: Status::Read,
+            up_to: UpTo::Message("wamid.out".into()),
+        })),
+        event(EventKind::Reaction(Reaction {
+            customer: anna(),
+            by: Party::Customer,
+            external_id: "r".into(),
+            target: target.clone(),
+            emoji: Some("x".into()),
+            timestamp,
+        })),
+        event(EventKind::Edit(Edit {
+            customer: anna(),
+            by: Party::Customer,
+            external_id: "e".into(),
+            target: target.clone(),
+            content: Content::text("forged"),
+            timestamp,
+        })),
+        event(EventKind::Unsend(Unsend { customer: anna(), by: Party::Customer, external_id: "u".into(), target, timestamp })),
+    ];
+    for second in [10, 11] {
+        other.receives(&store, second, events.clone()).await;
+    }
+
+    assert_eq!(victim.everything(&table).await, before);
+    assert_eq!(other.inbox(&store).await.len(), 1);
+}
