@@ -34,10 +34,13 @@ const HEALTH_PATH: &str = "/health_status";
 const WHATSAPP_HEALTH_PATH: &str = "/health_status?fields=health_status,id,display_phone_number";
 const WEBHOOK_PATH: &str = "/v1/configs/webhook";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A send: long enough that few stay unknown.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a question is asked; a send has rules of its own.
 const GET_ATTEMPTS: u32 = 3;
 const FIRST_BACKOFF: Duration = Duration::from_millis(150);
+/// A question; three of them have to fit into one request of an admin.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// A question that has taken this long is not asked again: somebody waits for the answer.
 const ASK_AGAIN_WITHIN: Duration = Duration::from_secs(4);
 
@@ -195,6 +198,7 @@ impl Provider {
 
     /// Asks, and asks again with jitter where that could help and cannot hurt.
     async fn repeat(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        let request = request.timeout(QUESTION_TIMEOUT);
         let began = Instant::now();
         let mut attempt = 1;
         loop {

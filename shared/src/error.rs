@@ -57,9 +57,9 @@ pub enum Error {
     ChannelNotSendable,
     #[error("the text is too long for this platform: at most {limit} {unit}")]
     TextTooLong { limit: usize, unit: &'static str },
-    #[error("the provider refused the message: {title}")]
+    #[error("the provider refused: {title}")]
     ProviderRejected { message_id: Option<String>, code: String, title: String },
-    #[error("the provider cannot be reached or is too busy: nothing was sent, try again in a moment")]
+    #[error("the provider cannot be reached or is too busy: nothing was done, try again in a moment")]
     ProviderUnavailable { message_id: Option<String>, code: Option<String>, title: Option<String> },
     #[error("the service cannot answer now: try again in a moment")]
     Unavailable(#[source] Cause),

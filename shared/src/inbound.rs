@@ -363,8 +363,8 @@ impl Inbound<'_> {
         let identity = self.identity(&edit.customer)?;
         let at = self.timestamp(&identity.conversation, edit.timestamp, &edit.external_id).await?;
         if let Some((conversation, id)) = self.store.message_by_external_id(self.organization, &edit.target).await? {
-            let (stored, edited) = self.store.edit(self.organization, &conversation, &id, &edit.content, at).await?;
-            if let Some(message) = edited {
+            let (stored, changed) = self.store.edit(self.organization, &conversation, &id, &edit.content, at).await?;
+            if let Some(message) = changed {
                 self.store.change_preview(self.organization, &message).await?;
             }
             return Ok(counts_of_stored(stored));
@@ -378,8 +378,8 @@ impl Inbound<'_> {
         let identity = self.identity(&unsend.customer)?;
         let at = self.timestamp(&identity.conversation, unsend.timestamp, &unsend.external_id).await?;
         if let Some((conversation, id)) = self.store.message_by_external_id(self.organization, &unsend.target).await? {
-            let (stored, unsent) = self.store.unsend(self.organization, &conversation, &id, at).await?;
-            if let Some(message) = unsent {
+            let (stored, changed) = self.store.unsend(self.organization, &conversation, &id, at).await?;
+            if let Some(message) = changed {
                 self.store.change_preview(self.organization, &message).await?;
             }
             return Ok(counts_of_stored(stored));

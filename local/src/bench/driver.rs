@@ -38,7 +38,13 @@ struct Account {
     token: String,
     delivered: u64,
     sent: u64,
+    /// When the next message of each customer was written, epoch seconds: a second after the one before, since nobody writes
+    /// two texts in one.
+    clocks: BTreeMap<u64, i64>,
 }
+
+/// How long ago the first message of each customer was written: their messaging windows are still open.
+const SINCE_SECS: i64 = 20 * 60 * 60;
 
 /// A request to be timed.
 #[derive(Clone)]
@@ -115,7 +121,7 @@ impl Driver {
         let registered =
             self.call(&get(format!("{}/v1/configs/webhook", self.provider), vec![("d360-api-key", key)])).await?;
         let webhook_token = registered["headers"]["Authorization"].as_str().unwrap_or_default().to_owned();
-        self.accounts().insert(name.to_owned(), Account { webhook_token, token, delivered: 0, sent: 0 });
+        self.accounts().insert(name.to_owned(), Account { webhook_token, token, ..Account::default() });
         Ok(())
     }
 
@@ -144,11 +150,15 @@ impl Driver {
     /// A text of a customer that nobody has written before.
     pub(super) fn text(&self, account: &str, customer: u64) -> Value {
         let id = self.fresh();
+        let mut written = 0;
         if let Some(account) = self.accounts().get_mut(account) {
             account.delivered += 1;
+            let begin = time::OffsetDateTime::now_utc().unix_timestamp() - SINCE_SECS;
+            let clock = account.clocks.entry(customer).or_insert(begin);
+            *clock += 1;
+            written = *clock;
         }
-        let now = time::OffsetDateTime::now_utc().unix_timestamp();
-        json!({ "from": format!("4917{customer:08}"), "id": format!("wamid.bench.{id}"), "timestamp": now.to_string(), "type": "text",
+        json!({ "from": format!("4917{customer:08}"), "id": format!("wamid.bench.{id}"), "timestamp": written.to_string(), "type": "text",
             "text": { "body": format!("Hello, is the blue one in stock? This is question number {id}.") } })
     }
 

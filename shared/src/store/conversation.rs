@@ -66,15 +66,15 @@ pub struct Conversation {
     pub customer_user_id: Option<String>,
     /// The customer's username.
     pub customer_username: Option<String>,
-    /// The newest message's id.
+    /// The highest id of its messages: the time of the newest one, and what a repetition is recognized by.
     pub last_message_key: MessageId,
-    /// Its preview.
+    /// The preview of the newest message; of one second, of the one that arrived last.
     pub last_message_text: String,
     /// Who wrote it.
     pub last_message_sender: Sender,
     /// The time of the customer's newest message, epoch milliseconds: what the window is computed from.
     pub last_inbound_at: Option<i64>,
-    /// When the customer's newest message came to us, epoch microseconds.
+    /// When the customer's last message came to us, epoch microseconds; may be the arrival of a repeated delivery.
     pub last_received_at: Option<i64>,
     /// The id of the earliest unread message; there while something is unread.
     pub unread_from: Option<String>,

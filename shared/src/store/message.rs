@@ -383,7 +383,7 @@ impl Store {
                     .expression_attribute_values(":customer", s("customer"))
                     .expression_attribute_values(":readAt", n(read_at))
                     .select(aws_sdk_dynamodb::types::Select::Count)
-                    .limit(500)
+                    .limit(100)
                     .set_exclusive_start_key(start)
                     .send()
                     .await

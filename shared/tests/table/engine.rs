@@ -21,9 +21,9 @@ use aws_sdk_dynamodb::{
     },
     error::BoxError,
     operation::{
-        batch_write_item::BatchWriteItemInput, delete_item::DeleteItemInput, get_item::GetItemInput,
-        put_item::PutItemInput, query::QueryInput, transact_write_items::TransactWriteItemsInput,
-        update_item::UpdateItemInput,
+        batch_write_item::BatchWriteItemInput, create_table::CreateTableError, delete_item::DeleteItemInput,
+        get_item::GetItemInput, put_item::PutItemInput, query::QueryInput,
+        transact_write_items::TransactWriteItemsInput, update_item::UpdateItemInput,
     },
     types::{
         AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
@@ -170,7 +170,7 @@ async fn create(client: Client) {
         .send()
         .await;
     if let Err(error) = created {
-        let is_there = error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception());
+        let is_there = error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception);
         if !is_there {
             eprintln!("the table cannot be created: {error:?}");
             process::exit(1);

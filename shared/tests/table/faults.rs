@@ -35,7 +35,10 @@ fn scenes() -> Vec<Scene> {
         scene("a first contact with each id", vec![], vec![by_phone("m1", 1), by_user("m2", 2), by_both("m3", 3)]),
         scene("a second id", vec![vec![by_phone("m1", 1)]], vec![by_both("m2", 2)]),
         scene("a late message", vec![vec![by_phone("m1", 9)]], vec![by_phone("m2", 2)]),
-        Scene { read_up_to: Some(1), ..scene("a late message after reading", vec![vec![by_phone("m1", 9)]], vec![by_phone("m2", 2)]) },
+        Scene {
+            read_up_to: Some(1),
+            ..scene("a late message after reading", vec![vec![by_phone("m1", 9)]], vec![by_phone("m2", 2)])
+        },
         scene("the same second", vec![vec![by_phone("m1", 1)]], vec![by_phone("m2", 1), by_phone("m3", 1)]),
         scene(
             "late, known and new",
@@ -96,7 +99,7 @@ async fn seen(account: &Account, store: &Store) -> Seen {
     let mut conversations = Vec::new();
     let mut leads_to = Vec::new();
     for customer in [phone(PHONE), user(USER), phone(OTHER_PHONE), user("DE.2")] {
-        let found = store.conversation(&account.organization, &account.id(&customer)).await.unwrap();
+        let found = store.conversation(&account.organization, &account.conversation_id(&customer)).await.unwrap();
         leads_to.push(found.and_then(|found| inbox.iter().position(|conversation| *conversation == found)));
     }
     for conversation in inbox {

@@ -38,13 +38,13 @@ pub fn unique() -> String {
 pub struct Account {
     pub organization: OrganizationId,
     pub platform: Platform,
-    pub account: AccountId,
+    pub id: AccountId,
 }
 
 impl Account {
     pub fn new(platform: Platform) -> Self {
         let organization = format!("org-{}", unique()).parse().unwrap();
-        Self { organization, platform, account: "700100200300402".parse().unwrap() }
+        Self { organization, platform, id: "700100200300402".parse().unwrap() }
     }
 
     pub fn whatsapp() -> Self {
@@ -53,7 +53,7 @@ impl Account {
 
     /// What a delivery does.
     pub async fn deliver(&self, store: &Store, now_us: i64, events: Vec<Event>) -> Counts {
-        let Self { organization, platform, account } = self;
+        let Self { organization, platform, id: account } = self;
         Inbound { store, organization, platform: *platform, account, now_us }.apply(events).await
     }
 
@@ -65,17 +65,17 @@ impl Account {
     }
 
     /// The id of what comes with these ids of a customer.
-    pub fn id(&self, customer: &Customer) -> ConversationId {
+    pub fn conversation_id(&self, customer: &Customer) -> ConversationId {
         self.identity(customer).conversation
     }
 
     pub fn identity(&self, customer: &Customer) -> Identity {
-        Identity::of(&self.organization, self.platform.into(), &self.account, customer).unwrap()
+        Identity::of(&self.organization, self.platform.into(), &self.id, customer).unwrap()
     }
 
     /// The customer's conversation.
     pub async fn conversation(&self, store: &Store, customer: &Customer) -> Conversation {
-        store.conversation(&self.organization, &self.id(customer)).await.unwrap().unwrap()
+        store.conversation(&self.organization, &self.conversation_id(customer)).await.unwrap().unwrap()
     }
 
     /// The whole inbox of the channel, newest first.

@@ -44,7 +44,7 @@ async fn a_customer_known_by_phone_is_the_same_with_a_user_id() {
 
     let messages = ["by phone", "by both", "by user id", "by user id, elsewhere"];
     let conversation = is_one(&table, &account, &ids, &messages).await;
-    assert_eq!(conversation.id, account.id(&phone(PHONE)));
+    assert_eq!(conversation.id, account.conversation_id(&phone(PHONE)));
     assert_eq!(conversation.customer_user_id.as_deref(), Some(USER));
     assert_eq!(conversation.customer_phone.as_deref(), Some(PHONE));
     assert_eq!(account.unread(&store, &conversation).await, 4);
@@ -63,7 +63,7 @@ async fn a_customer_known_by_user_id_is_the_same_with_a_phone_number() {
 
     let messages = ["by user id", "by both", "by phone", "by phone, elsewhere"];
     let conversation = is_one(&table, &account, &ids, &messages).await;
-    assert_eq!(conversation.id, account.id(&user(USER)), "the one that was there first stays");
+    assert_eq!(conversation.id, account.conversation_id(&user(USER)), "the one that was there first stays");
     assert_eq!(conversation.customer_phone.as_deref(), Some(PHONE));
 }
 
@@ -85,7 +85,7 @@ async fn two_conversations(account: &Account, store: &Store) {
 }
 
 async fn change(account: &Account, store: &Store, customer: &Customer, changes: Changes) -> Conversation {
-    store.change_conversation(&account.organization, &account.id(customer), &changes, 0).await.unwrap()
+    store.change_conversation(&account.organization, &account.conversation_id(customer), &changes, 0).await.unwrap()
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn two_conversations_of_one_customer_become_one() {
 
     let ids = [phone(PHONE), user(USER)];
     let one = is_one(&table, &account, &ids, &["p1", "u1", "p2", "late", "u2"]).await;
-    assert_eq!(one.id, account.id(&phone(PHONE)), "the older one stays");
+    assert_eq!(one.id, account.conversation_id(&phone(PHONE)), "the older one stays");
     assert_eq!(one.status, ConversationStatus::Open);
     assert_eq!(one.last_message_text, "u2");
     assert_eq!(one.last_inbound_at, Some(at(9)));
@@ -179,7 +179,8 @@ async fn customers_that_were_merged_before_are_merged_again() {
     for (number, customer) in (1..).zip(phones.iter().chain(&users)) {
         account.receives(&store, number, vec![inbound(customer, &format!("m{number}"), number)]).await;
     }
-    let together = |phone: usize, user: usize| Customer { user_id: users[user].user_id.clone(), ..phones[phone].clone() };
+    let together =
+        |phone: usize, user: usize| Customer { user_id: users[user].user_id.clone(), ..phones[phone].clone() };
 
     // Pairs first, the younger ones before the older; then pairs of pairs, so that aliases lead to aliases.
     let links = [(3, 3), (2, 2), (1, 1), (0, 0), (2, 3), (0, 1), (1, 2)];
@@ -192,7 +193,7 @@ async fn customers_that_were_merged_before_are_merged_again() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let ids: Vec<_> = phones.iter().chain(&users).cloned().collect();
     let one = is_one(&table, &account, &ids, &names).await;
-    assert_eq!(one.id, account.id(&phones[0]));
+    assert_eq!(one.id, account.conversation_id(&phones[0]));
     for (number, customer) in (20..).zip(&ids) {
         account.receives(&store, number, vec![inbound(customer, &format!("m{number}"), number)]).await;
         assert_eq!(account.only(&store).await.last_message_text, format!("m{number}"));
@@ -207,13 +208,16 @@ async fn first_contacts_at_the_same_moment_end_as_one_conversation() {
         let (number, id) = (format!("4917100{round}"), format!("DE.{round}"));
         let customers = [phone(&number), user(&id), both(&number, &id)];
         let mut told: Vec<(i64, Event)> = (0..9)
-            .map(|place| (place, inbound(&customers[usize::try_from(place).unwrap() % 3], &format!("{round}.{place}"), place)))
+            .map(|place| {
+                (place, inbound(&customers[usize::try_from(place).unwrap() % 3], &format!("{round}.{place}"), place))
+            })
             .collect();
         // As the provider does: what was not stored comes again.
         while !told.is_empty() {
-            let deliveries = told.iter().zip(&stores).map(|((place, event), store)| {
-                account.deliver(store, delivery(place + 1), vec![event.clone()])
-            });
+            let deliveries = told
+                .iter()
+                .zip(&stores)
+                .map(|((place, event), store)| account.deliver(store, delivery(place + 1), vec![event.clone()]));
             let counts = join_all(deliveries.collect::<Vec<_>>()).await;
             told = told.into_iter().zip(counts).filter(|(_, counts)| counts.failed > 0).map(|(told, _)| told).collect();
         }
@@ -254,7 +258,7 @@ async fn a_customer_who_changes_the_number_stays_the_same() {
     assert_eq!(one.customer_phone, new.phone, "replies go to the new number");
     account.receives(&table.store(), 4, vec![inbound(&new, "after", 4)]).await;
     let one = is_one(&table, &account, &ids, &["before", "changed at 2", "after"]).await;
-    assert_eq!(one.id, account.id(&old));
+    assert_eq!(one.id, account.conversation_id(&old));
     assert_eq!(account.unread(&store, &one).await, 2);
 }
 
@@ -275,7 +279,9 @@ async fn a_new_number_that_wrote_before_it_was_known_to_be_one_is_merged() {
 
 #[tokio::test]
 async fn every_spelling_of_a_number_is_the_same_customer() {
-    for spellings in [["5511987654321", "551187654321"], ["5215512345678", "525512345678"], ["5491123456789", "541123456789"]] {
+    for spellings in
+        [["5511987654321", "551187654321"], ["5215512345678", "525512345678"], ["5491123456789", "541123456789"]]
+    {
         let (table, account) = (Table::open().await, Account::whatsapp());
         let store = table.store();
 
@@ -291,7 +297,7 @@ async fn every_spelling_of_a_number_is_the_same_customer() {
 async fn the_same_id_is_another_customer_on_another_account_or_platform() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
-    let other_account = Account { account: "700100200300403".parse().unwrap(), ..account.clone() };
+    let other_account = Account { id: "700100200300403".parse().unwrap(), ..account.clone() };
     let facebook = Account { platform: Platform::Facebook, ..account.clone() };
 
     for (number, account) in (1..).zip([&account, &other_account, &facebook]) {

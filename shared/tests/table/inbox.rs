@@ -100,14 +100,17 @@ impl Given {
             labels: Some(self.labels.iter().map(ToString::to_string).collect()),
             ..Changes::default()
         };
-        store.change_conversation(&account.organization, &account.id(&customer), &changes, 0).await.unwrap();
+        store
+            .change_conversation(&account.organization, &account.conversation_id(&customer), &changes, 0)
+            .await
+            .unwrap();
     }
 }
 
 #[test]
 fn every_filter_and_page_size_lists_each_conversation_once_newest_first() {
     let case = (vec(given(), 0..10), vec((filter(), 1..6usize), 6));
-    check(20, &case, async |table, (all, queries)| {
+    check(20, &case, &async |table, (all, queries)| {
         let (company, store) = (Company::new(), table.store());
         for (index, given) in all.iter().enumerate() {
             given.is_stored(&company, &store, index).await;
@@ -123,10 +126,8 @@ fn every_filter_and_page_size_lists_each_conversation_once_newest_first() {
             names.sort();
             expected.sort();
             assert_eq!(names, expected, "{filter:?} by {limit}");
-            let is_selective = filter.unread
-                || filter.status.is_some()
-                || filter.assigned_to.is_some()
-                || filter.label.is_some();
+            let is_selective =
+                filter.unread || filter.status.is_some() || filter.assigned_to.is_some() || filter.label.is_some();
             assert!(is_selective || pages == expected.len().div_ceil(limit).max(1), "full pages");
         }
     });
@@ -137,7 +138,7 @@ fn pages_stay_right_while_messages_arrive_between_them() {
     // Before each page, messages of these customers, some of them new.
     let arrivals = vec(vec((0..3usize, 0..14u8), 0..4), 0..8);
     let case = (vec((0..3usize, 0..6i64), 1..10), arrivals, 1..4usize);
-    check(20, &case, async |table, (given, arrivals, limit)| {
+    check(20, &case, &async |table, (given, arrivals, limit)| {
         let (company, store) = (Company::new(), table.store());
         let customer = |index: usize| user(&format!("customer {index}"));
         for (index, (platform, second)) in given.iter().enumerate() {
@@ -152,7 +153,7 @@ fn pages_stay_right_while_messages_arrive_between_them() {
             {
                 let account = &company.0[*platform];
                 let customer = customer((*index).into());
-                touched.insert(account.id(&customer));
+                touched.insert(account.conversation_id(&customer));
                 let (second, name) = (100 + page * 10 + place, format!("new {page}.{place}"));
                 account.receives(&store, second, vec![inbound(&customer, &name, second)]).await;
             }
@@ -168,7 +169,7 @@ fn pages_stay_right_while_messages_arrive_between_them() {
         let once: BTreeSet<_> = listed.iter().cloned().collect();
         assert_eq!(once.len(), listed.len(), "nothing twice");
         for (index, (platform, _)) in given.iter().enumerate() {
-            let id = company.0[*platform].id(&customer(index));
+            let id = company.0[*platform].conversation_id(&customer(index));
             assert!(once.contains(&id) || touched.contains(&id), "customer {index} was skipped");
         }
     });
@@ -180,13 +181,17 @@ async fn a_filter_that_matches_little_finds_it_behind_many_others() {
     let store = table.store();
     let account = &company.0[0];
     let customer = |index: i64| user(&format!("customer {index}"));
-    account.receives(&store, 1, (0..230).map(|index| inbound(&customer(index), &format!("m{index}"), index)).collect()).await;
+    account
+        .receives(&store, 1, (0..230).map(|index| inbound(&customer(index), &format!("m{index}"), index)).collect())
+        .await;
     let labels = Changes { labels: Some(BTreeSet::from(["vip".into()])), ..Changes::default() };
     for index in [3, 120] {
-        store.change_conversation(&account.organization, &account.id(&customer(index)), &labels, 0).await.unwrap();
+        store
+            .change_conversation(&account.organization, &account.conversation_id(&customer(index)), &labels, 0)
+            .await
+            .unwrap();
     }
-    let filter =
-        InboxFilter { channels: Channel::ALL.to_vec(), label: Some("vip".into()), ..InboxFilter::default() };
+    let filter = InboxFilter { channels: Channel::ALL.to_vec(), label: Some("vip".into()), ..InboxFilter::default() };
 
     for limit in [1, 2, 50] {
         let (listed, _) = company.pages(&store, &filter, limit).await;
@@ -221,7 +226,7 @@ async fn thread_pages(
 #[test]
 fn every_page_size_lists_each_message_once_newest_first() {
     let case = (vec((0..4i64, any::<bool>(), any::<bool>()), 1..14), 1..6usize, vec((-1..5i64, any::<bool>()), 0..6));
-    check(25, &case, async |table, (given, limit, late)| {
+    check(25, &case, &async |table, (given, limit, late)| {
         let (account, store) = (Account::whatsapp(), table.store());
         let customers = [phone("4917111"), user("DE.1")];
         account.receives(&store, 1, vec![echo(&both("4917111", "DE.1"), "first", -10)]).await;
@@ -245,9 +250,9 @@ fn every_page_size_lists_each_message_once_newest_first() {
         let times = listed.iter().map(|message| message.id.epoch_ms());
         assert!(times.is_sorted_by(|a, b| a >= b));
         for page in &pages {
-            assert!(page.is_sorted_by_key(|message| {
-                std::cmp::Reverse((message.id.epoch_ms(), message.received_at))
-            }));
+            assert!(
+                page.is_sorted_by_key(|message| { std::cmp::Reverse((message.id.epoch_ms(), message.received_at)) })
+            );
         }
 
         // The same again, while others arrive: in front, behind, and in the same moments.

@@ -115,7 +115,8 @@ async fn of_many_organizations_at_once_one_gets_the_account() {
     let (table, account) = (Table::open().await, account());
     let stores: Vec<_> = (0..8).map(|_| (table.store(), organization())).collect();
 
-    let claims = stores.iter().map(|(store, organization)| store.claim_account(organization, PLATFORM, &account, at(0)));
+    let claims =
+        stores.iter().map(|(store, organization)| store.claim_account(organization, PLATFORM, &account, at(0)));
     let claims = join_all(claims).await;
 
     assert_eq!(claims.iter().filter(|claim| matches!(claim, Ok(Stored::New))).count(), 1);

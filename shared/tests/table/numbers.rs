@@ -52,7 +52,7 @@ async fn costs_what_it_always_costs(table: &Table, account: &Account, store: &St
     is_one_round_trip(&figures);
     cost(&figures, 0.0);
 
-    let message = begun(account, store, &account.id(&anna()), second + 2).await;
+    let message = begun(account, store, &account.conversation_id(&anna()), second + 2).await;
     let external_id = format!("wamid.{second}");
     let told = |told: Status| {
         let mut change = status(&external_id, told, second);
@@ -153,7 +153,7 @@ async fn a_long_conversation_costs_no_more_than_a_short_one() {
     let message = |number: i64| {
         let external_id = format!("loaded {number}");
         let id = MessageId::of(at(-number), &external_id);
-        let (conversation, content) = (account.id(&anna()), Content::text(&external_id));
+        let (conversation, content) = (account.conversation_id(&anna()), Content::text(&external_id));
         let message = Message::new(id, conversation, Direction::Inbound, Sender::Customer, &content, 0);
         loaded(&account, &Message { external_id: Some(external_id), ..message })
     };
@@ -173,12 +173,13 @@ async fn many_conversations_cost_no_more_than_few() {
     account.receives(&store, 1, vec![inbound(&anna(), "hello", 0)]).await;
     costs_what_it_always_costs(&table, &account, &store, 10).await;
 
-    let conversation = keys::conversation(&account.organization, &account.id(&anna()));
+    let conversation = keys::conversation(&account.organization, &account.conversation_id(&anna()));
     let items = table.partition(&conversation.pk).await;
-    let like: Item = items.into_iter().find(|item| item[keys::SK] == engine::text(&conversation.sk)).unwrap().into_iter().collect();
+    let like: Item =
+        items.into_iter().find(|item| item[keys::SK] == engine::text(&conversation.sk)).unwrap().into_iter().collect();
     table
         .load((0..MANY_CONVERSATIONS).map(|number| {
-            let id = account.id(&phone(&format!("4917{number:06}")));
+            let id = account.conversation_id(&phone(&format!("4917{number:06}")));
             let mut item = like.clone();
             item.insert(keys::PK.into(), engine::text(&keys::conversation_partition(&account.organization, &id)));
             item.insert("id".into(), engine::text(id.as_str()));
@@ -214,7 +215,8 @@ async fn duplicates_among_a_delivery_cost_nothing_more() {
     let known: Vec<_> = (0..10).map(|second| inbound(&anna(), &format!("m{second}"), second)).collect();
     account.receives(&store, 1, known.clone()).await;
 
-    let mixed = known[5..].iter().cloned().chain((10..15).map(|second| inbound(&anna(), &format!("m{second}"), second)));
+    let mixed =
+        known[5..].iter().cloned().chain((10..15).map(|second| inbound(&anna(), &format!("m{second}"), second)));
     let (counts, figures) = measured(&table, account.receives(&store, 2, mixed.collect())).await;
 
     assert_eq!((counts.stored, counts.duplicates), (5, 5));

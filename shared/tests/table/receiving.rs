@@ -31,7 +31,7 @@ async fn a_first_message_opens_a_conversation() {
     assert_eq!(counts, STORED);
     let conversation = account.only(&store).await;
     assert_eq!(conversation, account.conversation(&store, &anna()).await);
-    assert_eq!(conversation.id, account.id(&anna()));
+    assert_eq!(conversation.id, account.conversation_id(&anna()));
     assert_eq!(conversation.status, ConversationStatus::Open);
     assert_eq!(conversation.customer_name.as_deref(), Some("Anna"));
     assert_eq!(conversation.customer_phone, anna().phone);
@@ -71,7 +71,8 @@ async fn a_delivery_that_comes_again_changes_nothing() {
     let events = vec![inbound(&anna(), "one", 0), inbound(&anna(), "two", 0), echo(&anna(), "three", 1)];
     account.receives(&store, 1, events.clone()).await;
     account.receives(&store, 2, vec![inbound(&anna(), "four", 5)]).await;
-    let partition = shared::store::keys::conversation_partition(&account.organization, &account.id(&anna()));
+    let partition =
+        shared::store::keys::conversation_partition(&account.organization, &account.conversation_id(&anna()));
     let before = table.partition(&partition).await;
 
     for second in 3..6 {
@@ -107,7 +108,7 @@ async fn a_late_message_lands_in_its_place_and_leaves_the_preview() {
     account.receives(&store, 1, vec![inbound(&anna(), "first", 0)]).await;
     account.receives(&store, 2, vec![inbound(&anna(), "newest", 20)]).await;
     let read = Changes { read_up_to: Some(delivery(2)), ..closed() };
-    store.change_conversation(&account.organization, &account.id(&anna()), &read, 0).await.unwrap();
+    store.change_conversation(&account.organization, &account.conversation_id(&anna()), &read, 0).await.unwrap();
 
     account.receives(&store, 3, vec![inbound(&anna(), "late", 10)]).await;
 
@@ -181,7 +182,7 @@ async fn messages_of_one_second_stand_in_the_order_of_their_arrival() {
 async fn a_closed_conversation_is_reopened_by_new_messages_only() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
-    let (organization, id) = (&account.organization, account.id(&anna()));
+    let (organization, id) = (&account.organization, account.conversation_id(&anna()));
     let events = vec![inbound(&anna(), "one", 0), inbound(&anna(), "two", 0)];
     account.receives(&store, 1, events.clone()).await;
     let close = async || store.change_conversation(organization, &id, &closed(), 0).await.unwrap();
@@ -259,7 +260,7 @@ async fn read_is_what_came_until_then_whatever_its_time() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
     let change = async |changes: Changes| {
-        store.change_conversation(&account.organization, &account.id(&anna()), &changes, 0).await.unwrap()
+        store.change_conversation(&account.organization, &account.conversation_id(&anna()), &changes, 0).await.unwrap()
     };
     account.receives(&store, 1, vec![inbound(&anna(), "one", 10)]).await;
     account.receives(&store, 2, vec![inbound(&anna(), "two", 20)]).await;
@@ -286,7 +287,7 @@ async fn what_was_on_its_way_while_the_operator_read_is_unread() {
     let store = table.store();
     account.receives(&store, 1, vec![inbound(&anna(), "here", 10)]).await;
     let read = Changes { read_up_to: Some(delivery(3)), ..Changes::default() };
-    store.change_conversation(&account.organization, &account.id(&anna()), &read, 0).await.unwrap();
+    store.change_conversation(&account.organization, &account.conversation_id(&anna()), &read, 0).await.unwrap();
 
     account.receives(&store, 2, vec![inbound(&anna(), "on its way", 20)]).await;
 
@@ -369,7 +370,7 @@ async fn what_happens_to_an_unknown_message_is_a_line_that_nobody_has_to_read() 
     let store = table.store();
     account.receives(&store, 1, vec![inbound(&anna(), "here", 0)]).await;
     let read = Changes { read_up_to: Some(delivery(1)), ..closed() };
-    store.change_conversation(&account.organization, &account.id(&anna()), &read, 0).await.unwrap();
+    store.change_conversation(&account.organization, &account.conversation_id(&anna()), &read, 0).await.unwrap();
 
     for second in [2, 3] {
         account.receives(&store, second, vec![unsend("elsewhere", 1)]).await;

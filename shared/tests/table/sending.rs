@@ -16,7 +16,7 @@ use crate::{
 const DAY_SECS: i64 = 24 * 60 * 60;
 
 async fn begin(account: &Account, store: &Store, key: &str, text: &str, second: i64) -> Result<Begun, Error> {
-    let id = account.id(&anna());
+    let id = account.conversation_id(&anna());
     store.begin_reply(&account.organization, &id, "olga", key, &reply(text), delivery(second)).await
 }
 
@@ -29,11 +29,14 @@ async fn a_key_is_used_once() {
     let Begun::Before(again) = begin(&account, &store, "key", "Hi", 5).await.unwrap() else { panic!() };
     let other = begin(&account, &store, "key", "Ho", 6).await;
     let note = Note { text: "Hi".into() };
-    let id = account.id(&anna());
+    let id = account.conversation_id(&anna());
     let as_note = store.begin_note(&account.organization, &id, "olga", "key", &note, delivery(7)).await;
     let Begun::New(next) = begin(&account, &store, "another", "Hi", 8).await.unwrap() else { panic!() };
 
-    assert_eq!((first.status, first.sender, first.operator_id.as_deref()), (Some(Status::Sending), Sender::Operator, Some("olga")));
+    assert_eq!(
+        (first.status, first.sender, first.operator_id.as_deref()),
+        (Some(Status::Sending), Sender::Operator, Some("olga"))
+    );
     assert_eq!(again, first);
     assert!(matches!(other, Err(Error::IdempotencyKeyReused)), "{other:?}");
     assert!(matches!(as_note, Err(Error::IdempotencyKeyReused)), "{as_note:?}");
@@ -82,7 +85,7 @@ async fn a_key_is_free_again_after_a_day() {
 async fn a_note_is_kept_and_never_sent() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
-    let (id, note) = (account.id(&anna()), Note { text: "Call back".into() });
+    let (id, note) = (account.conversation_id(&anna()), Note { text: "Call back".into() });
     account.receives(&store, 1, vec![inbound(&anna(), "hello", 0)]).await;
 
     let begin = async || store.begin_note(&account.organization, &id, "olga", "key", &note, delivery(2)).await.unwrap();
@@ -120,7 +123,9 @@ async fn no_fault_of_the_table_lets_a_key_send_twice() {
     let table = Table::without_retries().await;
     for first in 0..4 {
         for second in first + 1..5 {
-            for (one, other) in [(Fault::Before, Fault::After), (Fault::After, Fault::Before), (Fault::After, Fault::After)] {
+            for (one, other) in
+                [(Fault::Before, Fault::After), (Fault::After, Fault::Before), (Fault::After, Fault::After)]
+            {
                 let (account, store) = (Account::whatsapp(), table.store());
                 table.meter.start([(first, one), (second, other)]);
 
@@ -142,12 +147,13 @@ async fn what_came_of_a_send_never_lowers_a_status_that_came_before() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
     for before in [Status::Sent, Status::Delivered, Status::Read, Status::Failed] {
-        let message = begun(&account, &store, &account.id(&anna()), 10).await;
+        let message = begun(&account, &store, &account.conversation_id(&anna()), 10).await;
         let update = Update { status: before, at: at(1), external_id: None, error: None };
         store.raise_status(&account.organization, &message.conversation_id, &message.id, &update).await.unwrap();
 
         let external_id = format!("wamid.{}", before.as_str());
-        let finished = store.finish_reply(&account.organization, &message, &accepted(&external_id), at(2)).await.unwrap();
+        let finished =
+            store.finish_reply(&account.organization, &message, &accepted(&external_id), at(2)).await.unwrap();
 
         assert_eq!(finished.status, Some(before));
         assert_eq!(finished.answer, Some(Answer::Accepted));
@@ -167,7 +173,7 @@ async fn what_came_of_a_send_is_stored() {
     let unknown = Outcome { answer: Answer::Unknown, status: Status::Unknown, external_id: None, error: None };
 
     for outcome in [accepted("wamid.1"), rejected, unknown] {
-        let message = begun(&account, &store, &account.id(&anna()), 10).await;
+        let message = begun(&account, &store, &account.conversation_id(&anna()), 10).await;
         for _ in 0..2 {
             let finished = store.finish_reply(&account.organization, &message, &outcome, at(20)).await.unwrap();
             assert_eq!((finished.status, finished.answer), (Some(outcome.status), Some(outcome.answer)));

@@ -36,7 +36,7 @@ pub async fn begun(account: &Account, store: &Store, conversation: &Conversation
 
 /// A reply that the provider has taken.
 async fn sent(account: &Account, store: &Store, external_id: &str) -> Message {
-    let message = begun(account, store, &account.id(&anna()), 10).await;
+    let message = begun(account, store, &account.conversation_id(&anna()), 10).await;
     store.finish_reply(&account.organization, &message, &accepted(external_id), delivery(11) / 1000).await.unwrap()
 }
 
@@ -57,7 +57,7 @@ async fn told(account: &Account, store: &Store, changes: impl IntoIterator<Item 
 fn statuses_in_any_order_end_at_the_highest() {
     let status_and_way = (select(REPORTED.to_vec()), any::<bool>());
     let deliveries = vec(vec(status_and_way, 1..4), 1..5);
-    check(40, &deliveries, async |table, deliveries| {
+    check(40, &deliveries, &async |table, deliveries| {
         let (account, store) = (Account::whatsapp(), table.store());
         let message = sent(&account, &store, "wamid.1").await;
         for statuses in &deliveries {
@@ -119,7 +119,7 @@ async fn a_failure_tells_why_until_the_message_arrives_after_all() {
 async fn a_status_by_callback_data_tells_the_external_id_that_the_send_could_not() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
-    let message = begun(&account, &store, &account.id(&anna()), 10).await;
+    let message = begun(&account, &store, &account.conversation_id(&anna()), 10).await;
 
     told(&account, &store, [by_callback(status("wamid.9", Status::Sent, 11), &message)]).await;
     told(&account, &store, [status("wamid.9", Status::Read, 12)]).await;
@@ -151,7 +151,8 @@ async fn a_failure_that_waited_tells_why() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
     let error = ProviderError { code: "131049".into(), title: "Not delivered".into(), details: Some("Policy".into()) };
-    told(&account, &store, [StatusChange { error: Some(error.clone()), ..status("wamid.echo", Status::Failed, 5) }]).await;
+    told(&account, &store, [StatusChange { error: Some(error.clone()), ..status("wamid.echo", Status::Failed, 5) }])
+        .await;
 
     account.receives(&store, 21, vec![echo(&anna(), "wamid.echo", 0)]).await;
 
@@ -218,7 +219,7 @@ async fn a_watermark_of_a_stranger_makes_no_conversation() {
     account.receives(&store, 1, vec![event(EventKind::Watermark(watermark))]).await;
 
     assert!(account.inbox(&store).await.is_empty());
-    assert_eq!(store.conversation(&account.organization, &account.id(&user("2911"))).await.unwrap(), None);
+    assert_eq!(store.conversation(&account.organization, &account.conversation_id(&user("2911"))).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -227,7 +228,7 @@ async fn an_echo_of_a_reply_is_the_reply() {
     let store = table.store();
     let customer = user("2911");
     account.receives(&store, 1, vec![inbound(&customer, "m.in", 0)]).await;
-    let id = account.id(&customer);
+    let id = account.conversation_id(&customer);
     let outbound = |external_id: &str, body: &str, callback_data| {
         let message = IncomingMessage {
             from_customer: false,
@@ -244,7 +245,9 @@ async fn an_echo_of_a_reply_is_the_reply() {
     let waiting = begun(&account, &store, &id, 20).await;
     account.receives(&store, 3, vec![outbound("m.waiting", "Hi", None)]).await;
     for second in [4, 5] {
-        account.receives(&store, second, vec![outbound("m.named", "Hi", None), outbound("m.waiting", "Hi", None)]).await;
+        account
+            .receives(&store, second, vec![outbound("m.named", "Hi", None), outbound("m.waiting", "Hi", None)])
+            .await;
         account.receives(&store, second, vec![outbound("m.elsewhere", "Hello", None)]).await;
     }
 
@@ -260,15 +263,13 @@ async fn an_echo_of_a_reply_is_the_reply() {
 async fn a_status_of_an_unknown_message_by_callback_data_waits_by_its_external_id() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
-    let nobody = account.id(&phone("1"));
+    let nobody = account.conversation_id(&phone("1"));
     let update = Update { status: Status::Sent, at: at(1), external_id: Some("wamid.7".into()), error: None };
     let message = sent(&account, &store, "wamid.1").await;
 
     let raised = store.raise_status(&account.organization, &nobody, &message.id, &update).await.unwrap();
-    let change = StatusChange {
-        callback_data: Some(callback_data(&nobody, &message.id)),
-        ..status("wamid.7", Status::Sent, 1)
-    };
+    let change =
+        StatusChange { callback_data: Some(callback_data(&nobody, &message.id)), ..status("wamid.7", Status::Sent, 1) };
     told(&account, &store, [change]).await;
 
     assert_eq!(raised, Change::NoMessage);

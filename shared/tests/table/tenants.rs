@@ -36,7 +36,7 @@ async fn victim(store: &Store) -> Victim {
     account.receives(store, 2, vec![inbound(&both("491713920012", "DE.8172"), "wamid.both", 6)]).await;
     let parked = status("wamid.parked", Status::Read, 7);
     account.receives(store, 3, vec![event(EventKind::Status(parked))]).await;
-    let conversation = account.id(&anna());
+    let conversation = account.conversation_id(&anna());
     let begun = store.begin_reply(organization, &conversation, "olga", KEY, &reply("Hi"), delivery(4)).await.unwrap();
     let Begun::New(sent) = begun else { panic!() };
     let sent = store.finish_reply(organization, &sent, &accepted("wamid.out"), at(5)).await.unwrap();
@@ -47,7 +47,7 @@ impl Victim {
     /// Everything that is stored of it.
     async fn everything(&self, table: &Table) -> Vec<Vec<BTreeMap<String, AttributeValue>>> {
         let organization = &self.account.organization;
-        let by_user = self.account.id(&user("DE.8172"));
+        let by_user = self.account.conversation_id(&user("DE.8172"));
         let mut everything = Vec::new();
         for partition in [
             keys::organization(organization),
@@ -104,8 +104,8 @@ async fn another_organization_changes_nothing() {
     let (conversation, sent) = (&victim.conversation, &victim.sent);
 
     let changes = Changes { read_up_to: Some(i64::MAX), unread: true, ..Changes::default() };
-    let changed = store.change_conversation(&other, conversation, &changes, 1).await;
-    assert!(matches!(changed, Err(Error::ConversationNotFound)), "{changed:?}");
+    let refused = store.change_conversation(&other, conversation, &changes, 1).await;
+    assert!(matches!(refused, Err(Error::ConversationNotFound)), "{refused:?}");
     let finished = store.finish_reply(&other, sent, &accepted("wamid.stolen"), at(6)).await;
     assert!(finished.is_err(), "{finished:?}");
     let update = Update { status: Status::Read, at: at(9), external_id: Some("wamid.x".into()), error: None };
@@ -122,8 +122,8 @@ async fn another_organization_changes_nothing() {
     store.first_seen(&other, conversation, "wamid.in", 1).await.unwrap();
     let mine = store.begin_reply(&other, conversation, "eve", KEY, &reply("Something else"), delivery(6)).await;
     assert!(matches!(mine, Ok(Begun::New(_))), "a key is its organization's own: {mine:?}");
-    let ids = [conversation.clone(), victim.account.id(&user("DE.8172"))].into();
-    store.link_ids(&other, &victim.account.id(&user("DE.1")), ids, &user("DE.1"), 1).await.unwrap();
+    let ids = [conversation.clone(), victim.account.conversation_id(&user("DE.8172"))].into();
+    store.link_ids(&other, &victim.account.conversation_id(&user("DE.1")), ids, &user("DE.1"), 1).await.unwrap();
 
     assert_eq!(victim.everything(&table).await, before);
 }
@@ -168,7 +168,13 @@ async fn deliveries_of_another_organization_change_nothing() {
             content: Content::text("forged"),
             timestamp,
         })),
-        event(EventKind::Unsend(Unsend { customer: anna(), by: Party::Customer, external_id: "u".into(), target, timestamp })),
+        event(EventKind::Unsend(Unsend {
+            customer: anna(),
+            by: Party::Customer,
+            external_id: "u".into(),
+            target,
+            timestamp,
+        })),
     ];
     for second in [10, 11] {
         other.receives(&store, second, events.clone()).await;
