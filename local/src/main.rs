@@ -94,12 +94,14 @@ async fn run(mut arguments: Arguments) -> Result<()> {
     let json = arguments.json;
     let options = arguments.options()?;
     let running = start::start(&options, |text| eprintln!("{text}")).await?;
+    // Before anybody is told that it runs: who stops it right after that stops it properly.
+    let stop = stop_signal().map_err(|source| Error::Program { program: "the signal handler".to_owned(), source })?;
     if json {
         println!("{}", serde_json::to_string(&running.ready()).unwrap_or_default());
     } else {
         println!("{}", introduction(&running));
     }
-    stop_signal().await.map_err(|source| Error::Program { program: "the signal handler".to_owned(), source })?;
+    stop.await;
     eprintln!("Stopping…");
     running.stop().await;
     Ok(())
@@ -117,12 +119,16 @@ async fn measure(arguments: Arguments, quick: bool, json: bool) -> Result<()> {
     Ok(())
 }
 
-async fn stop_signal() -> io::Result<()> {
+/// Listens from now on; done with the first signal.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result,
-        _ = terminate.recv() => Ok(()),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 impl Arguments {

@@ -6,11 +6,10 @@ use lambda_http::{
     Body, Request, RequestExt, Response,
     http::{StatusCode, header},
     service_fn,
-    tracing::init_default_subscriber,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
-use tracing::{error, info};
+use tracing::{Level, error, info};
 
 use crate::{
     clock,
@@ -39,9 +38,9 @@ where
     .await
 }
 
-/// Logs as the environment says: JSON on Lambda.
+/// Logs a JSON object a line, as Lambda's log format wants it; the level is the function's setting, which Lambda enforces.
 pub fn init_logging() {
-    init_default_subscriber();
+    tracing_subscriber::fmt().json().with_max_level(Level::INFO).with_target(false).without_time().init();
 }
 
 /// A response for a result; an error is logged here, once, with its causes, where it is ours.

@@ -287,7 +287,10 @@ mod tests {
     #[test]
     fn the_sealed_bytes_are_golden() {
         let sealed = sealed();
-        assert_eq!((sealed.ciphertext.as_str(), sealed.tag.as_str()), ("GOLDEN_CIPHERTEXT", "GOLDEN_TAG"));
+        assert_eq!(
+            (sealed.ciphertext.as_str(), sealed.tag.as_str()),
+            ("wgXwpc/j6yAnB6IQJ2/nPw==", "37G8nGpykJF1aKtBLRrsWF2gBmBxguK+D6ZLflxHU90=")
+        );
     }
 
     #[test]

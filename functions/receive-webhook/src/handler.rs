@@ -194,7 +194,7 @@ async fn store_of_account(
     };
     let refused = match &owner {
         None => Some("account of no organization"),
-        Some(owner) if !covers(proof, platform, account, owner) => Some("token of another account"),
+        Some(owner) if !covers(proof, owner) => Some("token of another organization"),
         Some(_) => None,
     };
     let (Some(owner), None) = (owner, refused) else {
@@ -221,13 +221,12 @@ async fn verified(webhook: &Webhook, owner: &Owner, platform: Platform, account:
     }
 }
 
-/// Whether what the delivery proves covers the account and its owner.
-fn covers(proof: &Proof, platform: Platform, account: &AccountId, owner: &Owner) -> bool {
+/// Whether what the delivery proves covers the owner's accounts: the global token all, an account's token those of its organization.
+/// One API key may serve several platforms and has one webhook: the token that was registered last comes with all of them.
+fn covers(proof: &Proof, owner: &Owner) -> bool {
     match proof {
         Proof::Global => true,
-        Proof::Account { platform: of, account: named, organization } => {
-            *of == platform && named == account && *organization == owner.organization_id
-        }
+        Proof::Account { organization, .. } => *organization == owner.organization_id,
     }
 }
 
@@ -240,7 +239,7 @@ async fn owner(webhook: &Webhook, proof: &Proof, platform: Platform, account: &A
         (since.elapsed() < OWNER_FOR).then(|| owner.clone())
     });
     if let (Some(owner), Proof::Account { .. }) = (remembered, proof)
-        && covers(proof, platform, account, &owner)
+        && covers(proof, &owner)
     {
         return Ok(Some(owner));
     }

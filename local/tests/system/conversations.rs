@@ -505,7 +505,7 @@ fn the_chatbots_messages_become_a_conversation_of_the_website() {
         let messages = organization.messages(&conversation).await;
         let seen: Vec<_> = messages
             .iter()
-            .map(|message| [&message["sender"], &message["direction"], &message["text"]].map(|value| text(value)))
+            .map(|message| [&message["sender"], &message["direction"], &message["text"]].map(text))
             .collect();
         assert_eq!(
             seen,

@@ -360,6 +360,21 @@ fn a_webhook_token_delivers_for_its_own_account_only() {
 }
 
 #[test]
+fn what_two_accounts_receive_alike_is_kept_in_quarantine_for_each() {
+    run(async |rig| {
+        let (_, first) = Organization::with(rig, "whatsapp").await;
+        let (_, second) = Organization::with(rig, "whatsapp").await;
+        for account in [&first, &second] {
+            account.receive("status_of_the_future_unknown").await;
+            account.receive("status_of_the_future_unknown").await;
+        }
+
+        assert_eq!(first.quarantined().await, ["unknown status"]);
+        assert_eq!(second.quarantined().await, ["unknown status"]);
+    });
+}
+
+#[test]
 fn a_delivery_about_an_own_account_changes_no_message_of_another_organization() {
     run(async |rig| {
         let owner = Owner::new(rig).await;

@@ -28,6 +28,7 @@ fn messages(platform: &str) -> Vec<(&'static str, Value, &'static str)> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "reads better in tables")]
 fn shown(content_type: &str, text: Option<&str>, content: Value) -> Value {
     json!({ "contentType": content_type, "text": text, "content": content })
 }
@@ -971,7 +972,7 @@ fn one_accounts_token_delivers_nothing_to_another_account() {
 
         assert_eq!(ours.conversations("").await.len(), 2);
         assert!(theirs.conversations("").await.is_empty());
-        assert_eq!(their_account.quarantined().await, ["token of another account"]);
+        assert_eq!(their_account.quarantined().await, ["token of another organization"]);
     });
 }
 
@@ -1333,8 +1334,12 @@ fn a_thousand_updates_of_one_delivery_are_stored_within_five_seconds() {
                     whatsapp_text(&format!("wamid.{id}"), &from, 1_767_877_200 + number, &format!("Number {id}"))
                 })
                 .collect();
+            let body = whatsapp_messages_of(&account, &messages);
             let started = Instant::now();
-            account.receive_body(whatsapp_messages_of(&account, &messages)).await;
+            // The provider repeats what is not taken.
+            while account.deliver(body.clone()).await.status != 200 {
+                assert!(started.elapsed().as_secs() < 120, "not taken");
+            }
             took.push(started.elapsed());
             if took[round].as_secs() < 5 {
                 break;

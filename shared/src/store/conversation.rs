@@ -287,11 +287,18 @@ impl Store {
         let (target, ids) = self.target_of(activity);
         let item = match recorded {
             Recorded::Done(before) => {
-                let Some(amendment) = amendment(&before, told, activity) else { return Ok(()) };
-                if let Written::Done(_) = self.update(&keys::conversation(organization, &target), amendment).await? {
+                let key = keys::conversation(organization, &target);
+                let mut now = None;
+                while let Some(amendment) = amendment(&before, now.as_ref(), told, activity) {
+                    match self.update(&key, amendment).await? {
+                        Written::Done(_) => return Ok(()),
+                        Written::Refused(item) => now = Some(item.unwrap_or_default()),
+                    }
+                }
+                if now.is_none() {
                     return Ok(());
                 }
-                None
+                now
             }
             Recorded::Behind(item) => item,
         };
@@ -741,46 +748,61 @@ fn difference(
 }
 
 /// What has to be put right on a conversation that was `before` and then took `told` for news, when the truth is `activity`:
-/// messages that had come before count with their first arrival. `None` when nothing.
-fn amendment(before: &Item, told: &Activity, activity: &Activity) -> Option<Expression> {
-    let received_at = number(before, "lastReceivedAt").max(activity.last_received_at);
-    let told_received_at = told.last_received_at.or(number(before, "lastReceivedAt"));
-    let first = |activity: &Activity| activity.first_inbound.as_ref().map(|first| first.as_str().to_owned());
-    let unread_before = text(before, "unreadFrom").map(str::to_owned);
-    let is_news = activity.last_received_at == told.last_received_at;
-    let is_unread = unread_before.is_some() || is_news || activity.last_received_at > number(before, "readAt");
-    let unread_from = [unread_before.clone(), first(activity)].into_iter().flatten().min().filter(|_| is_unread);
-    let told_unread_from = unread_before.or(first(told));
-    let is_shown = shown(before) < Some((activity.last.id.epoch_ms(), Some(activity.last.received_at)));
-
-    let mut expression = Expression::default();
-    if received_at != told_received_at {
-        expression = expression.set_some("lastReceivedAt", received_at.map(n));
+/// messages that had come before count with their first arrival. `None` when nothing, or nothing that is still as it was told
+/// where the conversation is known to be something else `now`.
+fn amendment(before: &Item, now: Option<&Item>, told: &Activity, activity: &Activity) -> Option<Expression> {
+    if now.is_some_and(|now| alias_of(now).is_some()) {
+        return None;
     }
-    if unread_from != told_unread_from {
-        expression = match &unread_from {
-            Some(from) => expression.set("unreadFrom", s(from)),
+    let is_still = |attribute: &str, value: Option<&AttributeValue>| now.is_none_or(|now| now.get(attribute) == value);
+    let mut expression = Expression::default();
+
+    let received_at = number(before, "lastReceivedAt").max(activity.last_received_at);
+    let told_received_at = told.last_received_at.map(n).or(before.get("lastReceivedAt").cloned());
+    let first = |activity: &Activity| activity.first_inbound.as_ref().map(|first| s(first.as_str()));
+    let told_unread_from = before.get("unreadFrom").cloned().or(first(told));
+    let is_news = activity.last_received_at == told.last_received_at;
+    let is_unread = is_news || activity.last_received_at > number(before, "readAt");
+    let unread_from = match (text(before, "unreadFrom"), &activity.first_inbound) {
+        (Some(from), Some(first)) => Some(s(from.min(first.as_str()))),
+        (None, Some(first)) if is_unread => Some(s(first.as_str())),
+        (from, _) => from.map(s),
+    };
+    let told_arrival = (told_received_at, told_unread_from);
+    let arrival = (received_at.map(n), unread_from);
+    if arrival != told_arrival
+        && is_still("lastReceivedAt", told_arrival.0.as_ref())
+        && is_still("unreadFrom", told_arrival.1.as_ref())
+    {
+        expression = expression
+            .if_still("lastReceivedAt", told_arrival.0)
+            .if_still("unreadFrom", told_arrival.1)
+            .set_some("lastReceivedAt", arrival.0);
+        expression = match arrival.1 {
+            Some(from) => expression.set("unreadFrom", from),
             // Whoever read it may have closed the conversation, too.
             None => expression.remove("unreadFrom").set_some("status", before.get("status").cloned()),
         };
     }
-    if is_shown && activity.last != told.last {
-        expression = with_preview(expression, &activity.last);
+
+    let (told_key, told_arrived_at) = (s(told.last.id.as_str()), n(told.last.received_at));
+    let is_shown = shown(before) < Some((activity.last.id.epoch_ms(), Some(activity.last.received_at)));
+    if (!is_shown || activity.last != told.last)
+        && is_still("lastMessageKey", Some(&told_key))
+        && is_still("lastArrivedAt", Some(&told_arrived_at))
+    {
+        expression =
+            expression.if_still("lastMessageKey", Some(told_key)).if_still("lastArrivedAt", Some(told_arrived_at));
+        expression = if is_shown {
+            with_preview(expression, &activity.last)
+        } else {
+            let shown = ["lastMessageText", "lastMessageSender", "lastArrivedAt"];
+            shown.into_iter().fold(expression, |expression, attribute| {
+                expression.set_some(attribute, before.get(attribute).cloned())
+            })
+        };
     }
-    if !is_shown {
-        for attribute in ["lastMessageText", "lastMessageSender", "lastArrivedAt"] {
-            expression = expression.set_some(attribute, before.get(attribute).cloned());
-        }
-    }
-    expression.update()?;
-    Some(
-        expression
-            .if_absent(ALIAS_OF)
-            .if_still("lastMessageKey", Some(s(told.last.id.as_str())))
-            .if_still("lastArrivedAt", Some(n(told.last.received_at)))
-            .if_still("lastReceivedAt", told_received_at.map(n))
-            .if_still("unreadFrom", told_unread_from.map(s)),
-    )
+    expression.update().is_some().then(|| expression.if_absent(ALIAS_OF))
 }
 
 fn sender(sender: Sender) -> AttributeValue {

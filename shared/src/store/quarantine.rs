@@ -28,12 +28,15 @@ const TTL_SECS: i64 = 30 * 24 * 60 * 60;
 const PART_MAX_BYTES: usize = 300_000;
 
 impl Store {
-    /// Keeps it, in as many parts as it needs. What came before on the same day is kept once.
+    /// Keeps it, in as many parts as it needs. What came for the account before on the same day is kept once.
     ///
     /// # Errors
     /// When the table does not answer.
     pub async fn quarantine(&self, quarantined: &Quarantined<'_>, now_ms: i64) -> Result<Stored> {
-        let id = fingerprint(&format!("quarantine/1/{}", quarantined.reason), quarantined.raw);
+        // What two accounts receive alike is kept for each of them.
+        let Quarantined { reason, platform, account, raw } = quarantined;
+        let about = format!("quarantine/1/{reason}/{}/{}", platform.unwrap_or_default(), account.unwrap_or_default());
+        let id = fingerprint(&about, raw);
         let parts: Vec<&[u8]> =
             if quarantined.raw.is_empty() { vec![&[]] } else { quarantined.raw.chunks(PART_MAX_BYTES).collect() };
         let mut stored = Stored::Duplicate;

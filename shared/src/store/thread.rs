@@ -1,8 +1,8 @@
 //! A conversation receives messages: each put and the conversation told of them, side by side.
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 
-use super::{Activity, LastMessage, Message, Received, Store, Stored};
+use super::{Activity, LastMessage, Message, Received, Recorded, Store, Stored};
 use crate::{
     error::Result,
     event::Customer,
@@ -53,21 +53,24 @@ impl Store {
     ) -> Result<Vec<Received>> {
         let Some(told) = activity(thread, arrivals, None) else { return Ok(Vec::new()) };
         let puts: Vec<_> = arrivals.iter().map(|arrival| self.put_message(organization, &arrival.message)).collect();
-        let puts = stream::iter(puts).buffered(PUTS).try_collect::<Vec<Received>>();
+        let puts = stream::iter(puts).buffered(PUTS).collect::<Vec<Result<Received>>>();
         let recorded = self.record_activity(organization, &told, now_ms);
         let (received, recorded) = futures_util::future::join(puts, recorded).await;
-        let (received, recorded) = (received?, recorded?);
-        if let Some(activity) = activity(thread, arrivals, Some(&received)) {
+        let recorded = recorded?;
+        // Also where a put failed, what was known before must not stand there as news: the repetition could not tell any more.
+        if let Some(activity) = activity(thread, arrivals, Some(&received))
+            && (matches!(recorded, Recorded::Done(_)) || received.iter().all(Result::is_ok))
+        {
             self.settle_activity(organization, &told, recorded, &activity, now_ms).await?;
         }
-        Ok(received)
+        received.into_iter().collect()
     }
 }
 
 /// What the messages change on their conversation; with `received`, messages that had come before count with their first arrival.
-fn activity(thread: &Thread, arrivals: &[Arrival], received: Option<&[Received]>) -> Option<Activity> {
+fn activity(thread: &Thread, arrivals: &[Arrival], received: Option<&[Result<Received>]>) -> Option<Activity> {
     let arrived_at = |index: usize| match received.and_then(|received| received.get(index)) {
-        Some(Received { stored: Stored::Duplicate, received_at }) => *received_at,
+        Some(Ok(Received { stored: Stored::Duplicate, received_at })) => *received_at,
         _ => arrivals[index].message.received_at,
     };
     let newest =

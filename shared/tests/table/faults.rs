@@ -39,7 +39,12 @@ fn scenes() -> Vec<Scene> {
             read_up_to: Some(1),
             ..scene("a late message after reading", vec![vec![by_phone("m1", 9)]], vec![by_phone("m2", 2)])
         },
-        scene("the same second", vec![vec![by_phone("m1", 1)]], vec![by_phone("m2", 1), by_phone("m3", 1)]),
+        scene("the same second", vec![vec![by_phone("m1", 1)]], vec![by_phone("m2", 1)]),
+        scene(
+            "the same second and the next",
+            vec![vec![by_phone("m1", 1)]],
+            vec![by_phone("m2", 1), by_phone("m3", 2)],
+        ),
         scene(
             "late, known and new",
             vec![vec![by_phone("m1", 5), by_phone("m2", 6)]],

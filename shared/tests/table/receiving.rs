@@ -206,6 +206,23 @@ async fn a_closed_conversation_is_reopened_by_new_messages_only() {
 }
 
 #[tokio::test]
+async fn a_known_message_stays_read_when_it_comes_again_with_a_new_echo() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "known", 0)]).await;
+    let read = Changes { read_up_to: Some(delivery(1)), ..closed() };
+    store.change_conversation(&account.organization, &account.conversation_id(&anna()), &read, 0).await.unwrap();
+
+    let counts = account.receives(&store, 2, vec![inbound(&anna(), "known", 0), echo(&anna(), "echo", 5)]).await;
+
+    assert_eq!((counts.stored, counts.duplicates), (1, 1));
+    let conversation = account.only(&store).await;
+    assert_eq!(conversation.last_message_text, "echo");
+    assert_eq!((conversation.status, conversation.unread_from), (ConversationStatus::Closed, None));
+    assert_eq!(conversation.last_received_at, Some(delivery(1)));
+}
+
+#[tokio::test]
 async fn echoes_and_lines_of_the_platform_neither_open_the_window_nor_count_as_unread() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
