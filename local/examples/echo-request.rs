@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    lambda_runtime::tracing::init_default_subscriber();
     lambda_runtime::run(service_fn(answer)).await
 }
 
