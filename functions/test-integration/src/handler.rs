@@ -31,7 +31,7 @@ pub(crate) async fn handle(testing: &Testing, request: Request) -> Result<Respon
 
     let connection = check(testing, &integration).await?;
 
-    let integration = testing.store.record_check(&caller.organization, platform, connection).await?;
+    let integration = testing.store.record_check(&integration, connection).await?;
     http::ok(StatusCode::OK, &IntegrationView::from(integration))
 }
 
@@ -39,8 +39,13 @@ pub(crate) async fn handle(testing: &Testing, request: Request) -> Result<Respon
 async fn check(testing: &Testing, integration: &Integration) -> Result<Connection> {
     let platform = integration.platform;
     let checked_at = clock::now_ms();
+    // What is disconnected stays so, whatever the provider says of its key: only connecting claims its deliveries again.
+    let unless_disconnected = |status| match integration.status {
+        ConnectionStatus::Disconnected => ConnectionStatus::Disconnected,
+        ConnectionStatus::Connected | ConnectionStatus::Error => status,
+    };
     let refused = |message: &str| Connection {
-        status: ConnectionStatus::Error,
+        status: unless_disconnected(ConnectionStatus::Error),
         health: None,
         webhook_verified: None,
         error_message: Some(message.to_owned()),
@@ -73,10 +78,7 @@ async fn check(testing: &Testing, integration: &Integration) -> Result<Connectio
     } else {
         None
     };
-    let status = match integration.status {
-        ConnectionStatus::Disconnected => ConnectionStatus::Disconnected,
-        ConnectionStatus::Connected | ConnectionStatus::Error => ConnectionStatus::Connected,
-    };
+    let status = unless_disconnected(ConnectionStatus::Connected);
     let health = Health { status: answer.status, reasons: answer.reasons, checked_at };
     Ok(Connection { status, health: Some(health), webhook_verified, error_message, checked_at })
 }

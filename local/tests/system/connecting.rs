@@ -370,6 +370,23 @@ fn a_test_records_what_the_provider_says() {
 }
 
 #[test]
+fn what_is_disconnected_stays_so_whatever_a_test_finds() {
+    run(async |rig| {
+        let (organization, account) = Organization::with(rig, "whatsapp").await;
+        done(&organization, "POST", "whatsapp", "/disconnect").await;
+
+        fault(rig, &account.id, "unauthorized", 1, "health_status").await;
+        let refused = done(&organization, "POST", "whatsapp", "/test").await;
+        let accepted = done(&organization, "POST", "whatsapp", "/test").await;
+
+        assert_eq!(refused["status"], "disconnected");
+        assert!(refused["errorMessage"].is_string());
+        assert_eq!(accepted["status"], "disconnected");
+        assert!(accepted["errorMessage"].is_null());
+    });
+}
+
+#[test]
 fn a_test_that_cannot_reach_the_provider_changes_nothing() {
     run(async |rig| {
         let tests = ["health_status", "webhook"].into_iter().flat_map(|call| {

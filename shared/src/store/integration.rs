@@ -296,22 +296,20 @@ impl Store {
         self.transact(writes, |position| if position == 0 { Error::AccountInUse } else { Error::Conflict }).await
     }
 
-    /// Records what a check found out.
+    /// Records what a check of the integration as it was found out, and returns it as it is then. What somebody else has
+    /// connected or disconnected meanwhile stays: the check was not of that.
     ///
     /// # Errors
     /// [`Error::IntegrationNotFound`] when it was deleted meanwhile.
-    pub async fn record_check(
-        &self,
-        organization: &OrganizationId,
-        platform: Platform,
-        connection: Connection,
-    ) -> Result<Integration> {
+    pub async fn record_check(&self, checked: &Integration, connection: Connection) -> Result<Integration> {
+        let (organization, platform) = (&checked.organization_id, checked.platform);
         let mut expression = Expression::default()
             .set("status", s(status_name(connection.status)))
             .set("updatedAt", n(connection.checked_at))
             .set("lastSyncedAt", n(connection.checked_at))
             .set_some("webhookVerified", connection.webhook_verified.map(aws_sdk_dynamodb::types::AttributeValue::Bool))
-            .if_item_exists();
+            .if_compares("status", "=", s(status_name(checked.status)))
+            .if_compares("updatedAt", "=", n(checked.updated_at));
         expression = match &connection.error_message {
             Some(message) => expression.set("errorMessage", s(message)),
             None => expression.remove("errorMessage"),
@@ -320,8 +318,8 @@ impl Store {
             expression = expression.set("health", serde_dynamo::to_attribute_value(health).map_err(Error::internal)?);
         }
         match self.update(&keys::integration(organization, platform), expression).await? {
-            Written::Done(item) => read(item),
-            Written::Refused(_) => Err(Error::IntegrationNotFound),
+            Written::Done(item) | Written::Refused(Some(item)) => read(item),
+            Written::Refused(None) => Err(Error::IntegrationNotFound),
         }
     }
 

@@ -213,8 +213,6 @@ async fn disconnecting_keeps_the_key_and_deleting_forgets_it() {
 async fn a_check_tells_what_the_provider_said() {
     let (table, organization, account) = (Table::open().await, organization(), account());
     let store = table.store();
-    let missing = store.record_check(&organization, PLATFORM, check(ConnectionStatus::Connected, 0)).await;
-    assert!(matches!(missing, Err(Error::IntegrationNotFound)), "{missing:?}");
     let before = connected(&store, &organization, &account, 0).await;
 
     let health = Health { status: HealthStatus::Limited, reasons: vec!["quality".into()], checked_at: at(1) };
@@ -224,8 +222,8 @@ async fn a_check_tells_what_the_provider_said() {
         error_message: Some("Connect again".into()),
         ..check(ConnectionStatus::Error, 1)
     };
-    let refused = store.record_check(&organization, PLATFORM, refused).await.unwrap();
-    let recovered = store.record_check(&organization, PLATFORM, check(ConnectionStatus::Connected, 2)).await.unwrap();
+    let refused = store.record_check(&before, refused).await.unwrap();
+    let recovered = store.record_check(&refused, check(ConnectionStatus::Connected, 2)).await.unwrap();
 
     assert_eq!((refused.status, refused.error_message.as_deref()), (ConnectionStatus::Error, Some("Connect again")));
     assert_eq!((refused.webhook_verified, &refused.health), (false, &Some(health.clone())));
@@ -238,6 +236,21 @@ async fn a_check_tells_what_the_provider_said() {
     };
     assert_eq!(recovered, unchanged);
     assert_eq!(store.integration(&organization, PLATFORM).await.unwrap(), Some(unchanged));
+}
+
+#[tokio::test]
+async fn a_check_of_what_has_been_disconnected_meanwhile_changes_nothing() {
+    let (table, organization, account) = (Table::open().await, organization(), account());
+    let store = table.store();
+    let checked = connected(&store, &organization, &account, 0).await;
+    let disconnected = store.disconnect(&organization, PLATFORM, at(1)).await.unwrap();
+
+    let recorded = store.record_check(&checked, check(ConnectionStatus::Connected, 2)).await.unwrap();
+
+    assert_eq!(recorded, disconnected);
+    store.delete_integration(&organization, PLATFORM).await.unwrap();
+    let missing = store.record_check(&checked, check(ConnectionStatus::Connected, 3)).await;
+    assert!(matches!(missing, Err(Error::IntegrationNotFound)), "{missing:?}");
 }
 
 #[tokio::test]
