@@ -72,7 +72,7 @@ async fn stored(organization: &Organization<'_>) -> Vec<Value> {
     let begin = format!("ORG#{}", organization.id);
     let is_of_it = |item: &Value| text(&item["pk"]["S"]).split('#').take(2).eq(begin.split('#'));
     let mut stored: Vec<_> = items(organization.rig).await.into_iter().filter(is_of_it).collect();
-    stored.sort_by_key(ToString::to_string);
+    stored.sort_by_key(|item| (text(&item["pk"]["S"]).to_owned(), text(&item["sk"]["S"]).to_owned()));
     stored
 }
 
