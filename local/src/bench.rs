@@ -2,6 +2,7 @@
 //! through the API at the end: a bench that lost or doubled one fails.
 
 mod driver;
+pub mod instructions;
 mod loads;
 mod report;
 

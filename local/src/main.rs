@@ -68,6 +68,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Count the instructions of the released webhook with valgrind; fails above the bounds
+    Instructions {
+        /// Write the counts as JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn name_and_value(argument: &str) -> std::result::Result<(String, String), String> {
@@ -88,8 +94,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(mut arguments: Arguments) -> Result<()> {
-    if let Some(Command::Bench { quick, json }) = arguments.command.take() {
-        return measure(arguments, quick, json).await;
+    match arguments.command.take() {
+        Some(Command::Bench { quick, json }) => return measure(arguments, quick, json).await,
+        Some(Command::Instructions { json }) => return count_instructions(arguments, json).await,
+        None => {}
     }
     let json = arguments.json;
     let options = arguments.options()?;
@@ -117,6 +125,18 @@ async fn measure(arguments: Arguments, quick: bool, json: bool) -> Result<()> {
         println!("{report}");
     }
     Ok(())
+}
+
+async fn count_instructions(arguments: Arguments, json: bool) -> Result<()> {
+    let options = arguments.options()?;
+    let bench = Bench { template: options.template, binaries: options.binaries, quick: true };
+    let counted = bench::instructions::run(&bench, |text| eprintln!("{text}")).await?;
+    if json {
+        println!("{}", serde_json::to_string(&counted).unwrap_or_default());
+    } else {
+        println!("{counted}");
+    }
+    counted.excess().map_or(Ok(()), |excess| Err(Error::Setting(excess)))
 }
 
 /// Listens from now on; done with the first signal.
