@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::{content::Content, id::AccountId, message::Status, platform::Platform};
+use crate::{
+    content::Content, dialog360::webhook::Place, id::AccountId, message::Status, platform::Platform,
+};
 
 /// One happening of a delivery.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,8 +15,10 @@ pub struct Event {
     pub account: Option<AccountId>,
     /// What happened.
     pub kind: EventKind,
-    /// The part of the body that tells it, as it came: what quarantine keeps.
+    /// The part of the body that tells it, as it came; an empty object where it is all that its place holds.
     pub raw: Value,
+    /// Where that stood, so that it can be delivered again alone: what quarantine keeps.
+    pub place: Place,
 }
 
 /// What happened.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use shared::{
     content::Content,
+    dialog360::webhook::Place,
     event::{Customer, Echo, Event, EventKind, IncomingMessage, StatusChange},
     id::{AccountId, ConversationId, OrganizationId},
     identity::Identity,
@@ -147,7 +148,7 @@ pub fn text(customer: &Customer, external_id: &str, second: i64) -> IncomingMess
 }
 
 pub fn event(kind: EventKind) -> Event {
-    Event { platform: Platform::Whatsapp, account: None, kind, raw: Value::Null }
+    Event { platform: Platform::Whatsapp, account: None, kind, raw: Value::Null, place: Place::default() }
 }
 
 pub fn message(message: IncomingMessage) -> Event {
