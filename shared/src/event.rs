@@ -2,9 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{
-    content::Content, dialog360::webhook::Place, id::AccountId, message::Status, platform::Platform,
-};
+use crate::{content::Content, dialog360::webhook::Place, id::AccountId, message::Status, platform::Platform};
 
 /// One happening of a delivery.
 #[derive(Clone, Debug, PartialEq)]

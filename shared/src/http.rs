@@ -14,7 +14,7 @@ use tracing::{Level, error, info};
 use crate::{
     clock,
     error::{Error, Result},
-    id::ConversationId,
+    id::{ConversationId, QuarantineId},
     platform::{Channel, Platform},
 };
 
@@ -201,6 +201,14 @@ pub fn platform(request: &Request) -> Result<Platform> {
 /// [`Error::ConversationNotFound`] for what cannot be an id of one.
 pub fn conversation_id(request: &Request) -> Result<ConversationId> {
     path_parameter(request, "conversationId", Error::ConversationNotFound)
+}
+
+/// The entry of the quarantine that the path names.
+///
+/// # Errors
+/// [`Error::QuarantineEntryNotFound`] for what cannot be an id of one.
+pub fn quarantine_id(request: &Request) -> Result<QuarantineId> {
+    path_parameter(request, "quarantineId", Error::QuarantineEntryNotFound)
 }
 
 /// The channel that the path names, of those whose messages are recorded.

@@ -32,7 +32,7 @@ pub use integration::{
 };
 pub use message::{Message, MessageType, ReactionEntry, Received};
 pub use outbound::{Answer, Begun, Note, Outcome, Reply};
-pub use quarantine::Quarantined;
+pub use quarantine::{Audience, QuarantineEntry, QuarantineKind, QuarantinePage, Quarantined};
 pub use status::{Change, Settled, Update};
 pub use thread::{Arrival, Thread};
 

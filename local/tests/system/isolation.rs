@@ -50,6 +50,9 @@ impl<'a> Owner<'a> {
                 });
                 assert_eq!(rig.simulate("inbound", inbound).await["delivered"], true);
             }
+            for _ in 0..2 {
+                account.receive_body(format!("not JSON {}", unique())).await;
+            }
             accounts.push(account);
         }
         let path = "/api/v1/channels/website/messages";
@@ -107,6 +110,7 @@ impl<'a> Owner<'a> {
             "integrations": organization.get("/api/v1/social-integrations").await,
             "conversations": organization.conversations("").await,
             "threads": threads,
+            "quarantine": organization.quarantine().await,
             "provider": provider,
         })
     }
@@ -119,10 +123,13 @@ impl<'a> Owner<'a> {
                 |conversation: &Value| format!("/api/v1/conversations/{}/messages?limit=1", text(&conversation["id"]));
             paths = self.conversations.iter().map(of).collect();
         }
+        if operation == "listQuarantine" {
+            paths = vec!["/api/v1/quarantine?limit=1".to_owned()];
+        }
         let mut cursors = Vec::new();
         for path in paths {
-            let page = self.organization.get(&path).await;
-            cursors.push(text(&page["pagination"]["nextCursor"]).to_owned());
+            let (_, page) = self.organization.rig.api("GET", &path, &self.organization.admin, Value::Null).await;
+            cursors.push(text(&page["data"]["pagination"]["nextCursor"]).to_owned());
         }
         cursors
     }
@@ -133,6 +140,11 @@ impl<'a> Owner<'a> {
         match text(&parameter["name"]) {
             "conversationId" => {
                 self.conversations.iter().map(|conversation| text(&conversation["id"]).to_owned()).collect()
+            }
+            "quarantineId" => {
+                let entries = self.organization.quarantine().await;
+                assert!(!entries.is_empty());
+                entries.iter().map(|entry| text(&entry["id"]).to_owned()).collect()
             }
             "cursor" => self.cursors(operation).await,
             "Idempotency-Key" => vec![self.idempotency_key.clone()],
@@ -234,7 +246,7 @@ fn is_nothing(operation: &Operation, owner: &Owner<'_>, answer: &Answer) -> bool
     match (answer.status, operation.id) {
         (401 | 403 | 404, _) => true,
         (400, _) => code == "INVALID_CURSOR",
-        (200, "listIntegrations" | "listConversations") => body["data"]["items"] == json!([]),
+        (200, "listIntegrations" | "listConversations" | "listQuarantine") => body["data"]["items"] == json!([]),
         (200, "getIntegration") => body["data"].is_null(),
         // The owner's key and account: proven, and still not for a second organization. On another platform they do not fit.
         (409, "connectIntegration") => code == "ACCOUNT_IN_USE",

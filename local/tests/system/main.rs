@@ -12,6 +12,7 @@ mod local;
 mod logs;
 mod numbers;
 mod openapi;
+mod quarantine;
 mod receiving;
 mod sending;
 mod shared;

@@ -58,16 +58,26 @@ const FIRST_MILLISECOND: i64 = 100_000_000_000;
 
 /// A body that cannot be taken apart into events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.reason())]
 pub enum NotUnderstood {
     /// Not JSON, or nested deeper than 128 levels.
-    #[error("the body is not JSON")]
     NotJson,
     /// JSON, but none of the provider's envelopes.
-    #[error("the body has no known shape")]
     UnknownShape,
     /// More than 20,000 items.
-    #[error("the body has too many items")]
     TooManyItems,
+}
+
+impl NotUnderstood {
+    /// Why, in fixed words.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NotJson => "the body is not JSON",
+            Self::UnknownShape => "the body has no known shape",
+            Self::TooManyItems => "the body has too many items",
+        }
+    }
 }
 
 /// Why an item is not understood, in a few fixed words.

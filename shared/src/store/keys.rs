@@ -11,7 +11,9 @@
 //! | a status that came before its message (TTL 8 d) | – | `ORG#<org>#PARKED#<externalId>` | `STATUS#<status>` |
 //! | inbox of one channel, newest first; all or `social`: several, merged | `inbox` | `ORG#<org>#<channel>` | `<lastMessageAt>#<id>` |
 //! | a message by the provider's id | `by-external-id` | `ORG#<org>#<externalId>` | – |
-//! | quarantine of a day (TTL 30 d) | – | `QUARANTINE#<yyyy-mm-dd>` | `<id>#<part>` |
+//! | quarantine of a day (TTL 30 d) | – | `QUARANTINE#<yyyy-mm-dd>` | `<hash>#<part>` |
+//! | what waits there for an organization, by account, newest first | `inbox` | `ORG#<org>#QUARANTINE#<platform>#<accountId>` | `<receivedAt>-<hash>` |
+//! | what waits there for whoever owns an account, newest first | `inbox` | `QUARANTINE#<platform>#<accountId>` | same |
 //!
 //! Every write of tenant data has the organization in its partition key.
 
@@ -143,10 +145,28 @@ pub fn inbox_sort(last_message_ms: i64, id: &ConversationId) -> String {
     format!("{}#{id}", time_digits(last_message_ms))
 }
 
-/// A part of something that could not be understood.
+/// The partition of what could not be understood or routed on a day.
 #[must_use]
-pub fn quarantine(day: &str, id: &str, part: usize) -> Key {
-    Key { pk: format!("QUARANTINE#{day}"), sk: format!("{id}#{part:03}") }
+pub fn quarantine_day(day: &str) -> String {
+    format!("QUARANTINE#{day}")
+}
+
+/// A part of something that could not be understood or routed.
+#[must_use]
+pub fn quarantine(day: &str, hash: &str, part: usize) -> Key {
+    Key { pk: quarantine_day(day), sk: format!("{hash}#{part:03}") }
+}
+
+/// The value of [`INBOX_KEY`] of what waits in quarantine for an organization.
+#[must_use]
+pub fn quarantine_of(organization: &OrganizationId, platform: Platform, account: &AccountId) -> String {
+    format!("ORG#{organization}#QUARANTINE#{platform}#{account}")
+}
+
+/// The value of [`INBOX_KEY`] of what waits in quarantine for whoever owns the account.
+#[must_use]
+pub fn quarantine_of_nobody(platform: Platform, account: &AccountId) -> String {
+    format!("QUARANTINE#{platform}#{account}")
 }
 
 #[cfg(test)]
@@ -170,6 +190,9 @@ mod tests {
         assert_eq!(inbox(&acme, Channel::Instagram), "ORG#acme#instagram");
         assert_eq!(inbox_sort(5, &conversation), "0000000000005#0123456789abcdef0123456789abcdef");
         assert_eq!(key(quarantine("2026-11-23", "ab", 2)), "QUARANTINE#2026-11-23 | ab#002");
+        let of_acme = quarantine_of(&acme, Platform::Instagram, &account);
+        assert_eq!(of_acme, "ORG#acme#QUARANTINE#instagram#700100200300402");
+        assert_eq!(quarantine_of_nobody(Platform::Facebook, &account), "QUARANTINE#facebook#700100200300402");
     }
 
     #[test]

@@ -7,10 +7,11 @@ use shared::{
     event::{Customer, Echo, Event, EventKind, IncomingMessage, StatusChange},
     id::{AccountId, ConversationId, OrganizationId},
     identity::Identity,
-    inbound::{Counts, Inbound},
+    inbound::{Counts, Inbound, Misfits},
     message::Status,
     platform::{Channel, Platform},
     store::{Conversation, InboxFilter, Message, Store},
+    webhook_token::Proof,
 };
 
 const BEGINNING_MS: i64 = 1_767_877_200_000;
@@ -55,7 +56,8 @@ impl Account {
     /// What a delivery does.
     pub async fn deliver(&self, store: &Store, now_us: i64, events: Vec<Event>) -> Counts {
         let Self { organization, platform, id: account } = self;
-        Inbound { store, organization, platform: *platform, account, now_us }.apply(events).await
+        let misfits = &Misfits::Quarantine(&Proof::Global);
+        Inbound { store, organization, platform: *platform, account, now_us, misfits }.apply(events).await
     }
 
     /// Delivers a part of the story that has to be stored.

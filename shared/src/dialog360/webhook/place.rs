@@ -88,8 +88,9 @@ fn retain_contacts_of(contacts: &mut Vec<Value>, item: &Value) {
     if contacts.len() > 1 {
         let ids: Vec<Cow<'_, str>> =
             ["from", "from_user_id", "to", "to_user_id"].iter().filter_map(|key| json::id(item, key)).collect();
-        contacts
-            .retain(|contact| ["wa_id", "user_id"].iter().any(|key| json::id(contact, key).is_some_and(|id| ids.contains(&id))));
+        contacts.retain(|contact| {
+            ["wa_id", "user_id"].iter().any(|key| json::id(contact, key).is_some_and(|id| ids.contains(&id)))
+        });
     }
 }
 
@@ -138,7 +139,8 @@ mod tests {
     #[test]
     fn what_is_kept_of_one_customer_tells_nothing_of_another() {
         let contact = |id: &str, name: &str| json!({"wa_id": id, "profile": {"name": name}});
-        let message = |from: &str| json!({"id": format!("wamid.{from}"), "from": from, "type": "text", "text": {"body": "x"}});
+        let message =
+            |from: &str| json!({"id": format!("wamid.{from}"), "from": from, "type": "text", "text": {"body": "x"}});
         let body = json!({
             "contacts": [contact("491", "Anna"), contact("492", "Bert")], "messages": [message("491"), message("492")],
         });

@@ -97,12 +97,10 @@ pub(super) fn read_value(
     let mut known = false;
     for (key, items) in arrays {
         known |= match (field, key) {
-            (_, "messages") => reader.each_event(source, key, items, |item, now_ms| {
-                message(item, Party::Customer, contacts, why, now_ms)
-            }),
-            (_, "message_echoes") => reader.each_event(source, key, items, |item, now_ms| {
-                message(item, Party::Business, contacts, why, now_ms)
-            }),
+            (_, "messages") => reader
+                .each_event(source, key, items, |item, now_ms| message(item, Party::Customer, contacts, why, now_ms)),
+            (_, "message_echoes") => reader
+                .each_event(source, key, items, |item, now_ms| message(item, Party::Business, contacts, why, now_ms)),
             (_, "calls") => reader.each_event(source, key, items, |item, now_ms| call(item, contacts, now_ms)),
             (Some("calls"), "statuses") => reader.each_event(source, key, items, |_, _| Ok(notice("call_status"))),
             (_, "statuses") => reader.each_event(source, key, items, status),
