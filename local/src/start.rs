@@ -138,6 +138,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     let lambda = Lambda::new(&binaries, system.webhook.as_deref(), &runtime_api, &shared, &logs)
         .map_err(|source| Error::File { action: "write", path: logs, source })?;
     serve(runtime_listener, lambda.runtime_api())?;
+    lambda.run_schedules();
 
     if !data.file(state::SIGNING_KEY_FILE).exists() {
         say("Making a key that signs local tokens…");

@@ -2,7 +2,7 @@
 //! same for what the webhook receives and for what is replayed from quarantine.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -60,16 +60,31 @@ pub struct Delivery<'a> {
     pub only_for: Option<&'a OrganizationId>,
 }
 
+/// What a delivery came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// How many events came to what.
+    pub counts: Counts,
+    /// The platform of its events, where there are some.
+    pub platform: Option<Platform>,
+    /// Whose events they are, where they are all of one organization.
+    pub organization: Option<OrganizationId>,
+    /// When the oldest of what it tells happened, epoch milliseconds.
+    pub oldest_ms: Option<i64>,
+}
+
 impl Delivery<'_> {
     /// Stores everything in the body. `told_ms` is when the provider told it, epoch milliseconds.
-    pub async fn receive(&self, body: &[u8], told_ms: i64) -> Counts {
+    pub async fn receive(&self, body: &[u8], told_ms: i64) -> Received {
         let events = match parse(body, told_ms) {
             Ok(events) => events,
             Err(not_understood) => {
                 let kept = self.misfits.keep_whole(self.store, not_understood.reason(), body, self.now_ms()).await;
-                return or_failed(kept);
+                return Received { counts: or_failed(kept), ..Received::default() };
             }
         };
+        let platform = events.first().map(|event| event.platform);
+        let oldest_ms = events.iter().filter_map(|event| event.kind.happened_ms()).min();
         let mut counts = Counts::default();
         let mut by_account: BTreeMap<(Platform, AccountId), Vec<Event>> = BTreeMap::new();
         let mut homeless = Vec::new();
@@ -88,11 +103,14 @@ impl Delivery<'_> {
         let mut accounts = stream::iter(by_account)
             .map(|((platform, account), events)| self.receive_of_account(platform, account, events))
             .buffer_unordered(ACCOUNTS);
-        while let Some(outcome) = accounts.next().await {
+        let mut organizations = BTreeSet::new();
+        while let Some((outcome, organization)) = accounts.next().await {
             counts += outcome;
+            organizations.insert(organization);
         }
         counts += self.keep(None, None, homeless).await;
-        counts
+        let organization = organizations.pop_first().flatten().filter(|_| organizations.is_empty());
+        Received { counts, platform, organization, oldest_ms }
     }
 
     fn now_ms(&self) -> i64 {
@@ -112,13 +130,19 @@ impl Delivery<'_> {
         }
     }
 
-    async fn receive_of_account(&self, platform: Platform, account: AccountId, events: Vec<Event>) -> Counts {
+    /// What the events of an account came to, and whose they are.
+    async fn receive_of_account(
+        &self,
+        platform: Platform,
+        account: AccountId,
+        events: Vec<Event>,
+    ) -> (Counts, Option<OrganizationId>) {
         let account = &account;
         let owner = match self.owner(platform, account).await {
             Ok(owner) => owner,
             Err(error) => {
                 error!("the owner of an account is not known now: {}", causes(&error));
-                return Counts { failed: events.len(), ..Counts::default() };
+                return (Counts { failed: events.len(), ..Counts::default() }, None);
             }
         };
         let organization = owner.as_ref().map(|owner| &owner.organization_id);
@@ -132,12 +156,12 @@ impl Delivery<'_> {
         };
         if let Some(reason) = refused {
             let events: Vec<_> = events.into_iter().map(|event| (reason, event)).collect();
-            return self.keep(Some(account), organization, events).await;
+            return (self.keep(Some(account), organization, events).await, None);
         }
-        let Some(owner) = owner else { return Counts::default() };
+        let Some(owner) = owner else { return (Counts::default(), None) };
         if owner.status == OwnerStatus::Disconnected {
             warn!(count = events.len(), %platform, "a disconnected integration still receives");
-            return Counts { ignored: events.len(), ..Counts::default() };
+            return (Counts { ignored: events.len(), ..Counts::default() }, Some(owner.organization_id));
         }
         let inbound = Inbound {
             store: self.store,
@@ -151,7 +175,7 @@ impl Delivery<'_> {
         if !self.is_replay() && !owner.webhook_verified && owner.status == OwnerStatus::Connected {
             self.verified(&owner, platform, account).await;
         }
-        counts
+        (counts, Some(owner.organization_id))
     }
 
     /// The first authentic delivery proves that the webhook works. Only a hint for the admin: a failure costs nothing else.

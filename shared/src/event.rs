@@ -48,6 +48,22 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// When it happened, epoch milliseconds, where the provider tells a usable time.
+    #[must_use]
+    pub fn happened_ms(&self) -> Option<i64> {
+        match self {
+            Self::Message(message) => message.timestamp,
+            Self::Echo(echo) => echo.message.timestamp,
+            Self::Status(change) => change.timestamp,
+            Self::Reaction(reaction) => reaction.timestamp,
+            Self::Edit(edit) => edit.timestamp,
+            Self::Unsend(unsend) => unsend.timestamp,
+            Self::Watermark(_) | Self::Notice { .. } | Self::Unknown { .. } => None,
+        }
+    }
+}
+
 /// The ids and names under which the provider shows a customer. At least one of `phone` and `user_id` is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Customer {

@@ -51,6 +51,11 @@ pub struct MessageId(String);
 #[serde(try_from = "String")]
 pub struct QuarantineId(String);
 
+/// An entry of the audit trail: `<when it happened, epoch milliseconds, 13 digits>-<32 hex characters>`. Sorts by time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AuditId(String);
+
 macro_rules! id {
     ($name:ident, $parse:path) => {
         impl $name {
@@ -90,6 +95,7 @@ id!(AccountId, parse);
 id!(ConversationId, parse_hash);
 id!(MessageId, parse_timed_hash);
 id!(QuarantineId, parse_timed_hash);
+id!(AuditId, parse_timed_hash);
 
 const HASH_BYTES: usize = 16;
 
@@ -173,6 +179,20 @@ impl QuarantineId {
     #[must_use]
     pub fn hash(&self) -> &str {
         &self.0[TIME_DIGITS + 1..]
+    }
+}
+
+impl AuditId {
+    /// What happened at that time; `hash` has 32 hex characters.
+    #[must_use]
+    pub fn of(epoch_ms: i64, hash: &str) -> Self {
+        Self(format!("{}-{hash}", time_digits(epoch_ms)))
+    }
+
+    /// When it happened, epoch milliseconds.
+    #[must_use]
+    pub fn epoch_ms(&self) -> i64 {
+        epoch_ms(&self.0)
     }
 }
 

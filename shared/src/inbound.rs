@@ -42,6 +42,8 @@ pub struct Counts {
     pub ignored: usize,
     /// Not stored: the provider has to deliver again.
     pub failed: usize,
+    /// Of those stored, how many tell that a message of the business could not be delivered.
+    pub undelivered: usize,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -52,6 +54,7 @@ impl std::ops::AddAssign for Counts {
         self.unroutable += other.unroutable;
         self.ignored += other.ignored;
         self.failed += other.failed;
+        self.undelivered += other.undelivered;
     }
 }
 
@@ -425,13 +428,14 @@ impl Inbound<'_> {
             };
             let raised = self.store.raise_status(self.organization, &conversation, &id, &update).await?;
             if raised != Change::NoMessage {
-                return Ok(counts_of(raised));
+                return Ok(counts_of_status(change.status, counts_of(raised)));
             }
         }
-        match self.store.raise_status_by_external_id(self.organization, &change, self.now_ms()).await? {
-            Settled::Applied(change) => Ok(counts_of(change)),
-            Settled::Parked => Ok(Counts { stored: 1, ..Counts::default() }),
-        }
+        let counts = match self.store.raise_status_by_external_id(self.organization, &change, self.now_ms()).await? {
+            Settled::Applied(change) => counts_of(change),
+            Settled::Parked => Counts { stored: 1, ..Counts::default() },
+        };
+        Ok(counts_of_status(change.status, counts))
     }
 
     async fn watermark(&self, watermark: Watermark) -> Result<Counts> {
@@ -569,6 +573,10 @@ fn counts_of(change: Change) -> Counts {
         Change::Raised => Counts { stored: 1, ..Counts::default() },
         Change::Unchanged | Change::NoMessage => Counts { duplicates: 1, ..Counts::default() },
     }
+}
+
+fn counts_of_status(status: Status, counts: Counts) -> Counts {
+    Counts { undelivered: if status == Status::Failed { counts.stored } else { 0 }, ..counts }
 }
 
 fn counts_of_stored(stored: Stored) -> Counts {

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod aws;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod content;
@@ -15,6 +16,7 @@ pub mod id;
 pub mod identity;
 pub mod inbound;
 pub mod message;
+pub mod metrics;
 pub mod phone;
 pub mod platform;
 pub mod replay;

@@ -9,6 +9,7 @@ use crate::{
     error::{Error, Result},
     id::{AccountId, OrganizationId, QuarantineId},
     inbound::{Counts, Misfits},
+    metrics,
     platform::Platform,
     store::{Audience, OwnerStatus, QuarantineEntry, Store},
     webhook_token::Proof,
@@ -62,12 +63,22 @@ pub async fn entry_of(
     Ok(is_theirs.then_some(entry))
 }
 
+/// Who has something replayed.
+#[derive(Clone, Copy, Debug)]
+pub enum By<'a> {
+    /// A user of the organization that may see it.
+    User(&'a OrganizationId, &'a str),
+    /// The service itself, for whoever owns the account now.
+    Service,
+    /// Who runs the service, and takes it as the provider's own word, whatever it came with.
+    TrustingOperator,
+}
+
 /// Receives an entry again. Harmless to repeat: its events meet themselves, and it is marked when all have found their place.
-/// `trusted` takes it as the provider's own word, whatever it came with: only for who runs the service.
 ///
 /// # Errors
 /// When the table does not answer; then it stays as it is.
-pub async fn replay(store: &Store, entry: &QuarantineEntry, trusted: bool, now_us: i64) -> Result<Replayed> {
+pub async fn replay(store: &Store, entry: &QuarantineEntry, by: By<'_>, now_us: i64) -> Result<Replayed> {
     if entry.replayed_at.is_some() {
         return Ok(Replayed::Before);
     }
@@ -77,10 +88,10 @@ pub async fn replay(store: &Store, entry: &QuarantineEntry, trusted: bool, now_u
         Audience::Owner | Audience::Operator => None,
     };
     let misfits = Misfits::Stay(OnceLock::new());
-    let proof = if trusted { &Proof::Global } else { &entry.proof };
+    let proof = if matches!(by, By::TrustingOperator) { &Proof::Global } else { &entry.proof };
     let owners = &Owners::default();
     let delivery = Delivery { store, owners, proof, now_us, misfits: &misfits, only_for };
-    let counts = delivery.receive(&body, entry.received_at).await;
+    let counts = delivery.receive(&body, entry.received_at).await.counts;
     if counts.failed > 0 {
         return Err(Error::Unavailable("a replay was not stored whole".into()));
     }
@@ -89,7 +100,12 @@ pub async fn replay(store: &Store, entry: &QuarantineEntry, trusted: bool, now_u
     {
         return Ok(Replayed::Stays(reason));
     }
-    store.mark_replayed(entry, now_us / 1000).await?;
+    let user = match by {
+        By::User(organization, user) => Some((organization, user)),
+        By::Service | By::TrustingOperator => None,
+    };
+    store.mark_replayed(entry, user, now_us / 1000).await?;
+    metrics::replayed();
     Ok(Replayed::Now(counts))
 }
 
@@ -104,13 +120,44 @@ pub struct Tally {
     pub failed: usize,
 }
 
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.replayed += other.replayed;
+        self.stay += other.stay;
+        self.failed += other.failed;
+    }
+}
+
 /// How many entries are replayed at once.
 const CONCURRENCY: usize = 16;
 
+/// How old a message may be that is received when its account is connected, in milliseconds: seven days, as long as the provider
+/// would have repeated it.
+const BEFORE_CONNECTING_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// Replays what came for an account before the organization connected it, up to `limit` entries. Those that are left wait for the
+/// next time. Whether there may be some.
+///
+/// # Errors
+/// When the table does not answer.
+pub async fn replay_before_connecting(
+    store: &Store,
+    organization: &OrganizationId,
+    platform: Platform,
+    account: &AccountId,
+    limit: usize,
+    now_us: i64,
+) -> Result<(Tally, bool)> {
+    let since_ms = now_us / 1000 - BEFORE_CONNECTING_MS;
+    let entries = store.quarantine_before_connecting(organization, platform, account, since_ms, limit).await?;
+    let tally = replay_all(store, &entries, By::Service, now_us).await;
+    Ok((tally, entries.len() >= limit))
+}
+
 /// Replays entries side by side.
-pub async fn replay_all(store: &Store, entries: &[QuarantineEntry], trusted: bool, now_us: i64) -> Tally {
-    let outcomes = stream::iter(entries).map(|entry| replay(store, entry, trusted, now_us));
-    let mut outcomes = outcomes.buffer_unordered(CONCURRENCY);
+pub async fn replay_all(store: &Store, entries: &[QuarantineEntry], by: By<'_>, now_us: i64) -> Tally {
+    let outcomes: Vec<_> = entries.iter().map(|entry| replay(store, entry, by, now_us)).collect();
+    let mut outcomes = stream::iter(outcomes).buffer_unordered(CONCURRENCY);
     let mut tally = Tally::default();
     while let Some(outcome) = outcomes.next().await {
         match outcome {

@@ -11,12 +11,13 @@ use shared::{
     delivery::{Delivery, Owners},
     dialog360::signature,
     http,
-    inbound::{Counts, Misfits},
+    inbound::Misfits,
+    metrics,
     store::Store,
     webhook_token::{self, Proof},
 };
 use subtle::ConstantTimeEq;
-use tracing::{error, info};
+use tracing::error;
 
 const PATH: &str = "/api/v1/webhooks/360dialog";
 const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -82,19 +83,13 @@ async fn deliver(webhook: &Webhook, request: &Request) -> Response<Body> {
     let (store, owners) = (&webhook.store, &webhook.owners);
     let misfits = &Misfits::Quarantine(&proof);
     let delivery = Delivery { store, owners, proof: &proof, now_us, misfits, only_for: None };
-    let Counts { stored, duplicates, quarantined, ignored, failed, .. } = delivery.receive(body, now_us / 1000).await;
+    let received = delivery.receive(body, now_us / 1000).await;
+    metrics::delivery(&received, received.oldest_ms.map(|oldest_ms| clock::now_ms() - oldest_ms));
+    let failed = received.counts.failed;
     if failed > 0 {
-        error!(
-            stored,
-            duplicates,
-            quarantined,
-            ignored,
-            failed,
-            "a delivery was not stored whole: {failed} events have to come again"
-        );
+        error!(failed, "a delivery was not stored whole: {failed} events have to come again");
         return empty(StatusCode::SERVICE_UNAVAILABLE);
     }
-    info!(stored, duplicates, quarantined, ignored, "stored a delivery");
     empty(StatusCode::OK)
 }
 

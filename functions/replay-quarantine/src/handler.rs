@@ -7,7 +7,7 @@ use shared::{
     config::Claims,
     http,
     id::QuarantineId,
-    replay::{self, Replayed},
+    replay::{self, By, Replayed},
     store::Store,
 };
 
@@ -21,9 +21,10 @@ struct ReplayQuarantineResponse {
 pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> Result<Response<Body>> {
     let caller = auth::caller(&request, claims, auth::ADMINS)?;
     let id = http::quarantine_id(&request)?;
-    let entry = replay::entry_of(store, &caller.organization, &id).await?.ok_or(Error::QuarantineEntryNotFound)?;
+    let organization = &caller.organization;
+    let entry = replay::entry_of(store, organization, &id).await?.ok_or(Error::QuarantineEntryNotFound)?;
 
-    let replayed = replay::replay(store, &entry, false, clock::now_us()).await?;
+    let replayed = replay::replay(store, &entry, By::User(organization, &caller.user), clock::now_us()).await?;
 
     let (outcome, reason, message) = match replayed {
         Replayed::Now(_) | Replayed::Before => ("replayed", None, "It has found its place.".to_owned()),

@@ -537,6 +537,11 @@ async fn quarantine(contract: &Contract<'_>) {
     contract.expect(400, "INVALID_CURSOR", call("listQuarantine", admin, &[("cursor", "x")])).await;
     contract.expect(400, "INVALID_PARAMETER", call("listQuarantine", admin, &[("limit", "0")])).await;
 
+    let page = contract.expect(200, "", call("listAudit", admin, &[("limit", "1")])).await;
+    assert_eq!(page["data"]["pagination"]["hasNext"], false, "connected, nothing else");
+    contract.expect(400, "INVALID_CURSOR", call("listAudit", admin, &[("cursor", "x")])).await;
+    contract.expect(400, "INVALID_PARAMETER", call("listAudit", admin, &[("limit", "0")])).await;
+    let page = contract.expect(200, "", call("listQuarantine", admin, &[])).await;
     let id = text(&page["data"]["items"][0]["id"]);
     let replay = |id| call("replayQuarantine", admin, &[("quarantineId", id)]);
     contract.expect(200, "", replay(id)).await;
@@ -566,6 +571,8 @@ async fn faults_of_ours(contract: &Contract<'_>) {
     let (_, hash) = NO_ENTRY.split_once('-').unwrap();
     let key = json!({ "pk": { "S": "QUARANTINE#2026-11-23" }, "sk": { "S": format!("{hash}#000") } });
     put(contract.rig, &key).await;
+    let of_the_trail = format!("ORG#{}#AUDIT", organization.id);
+    put(contract.rig, &json!({ "pk": { "S": of_the_trail }, "sk": { "S": "1795427900310-x" } })).await;
 
     contract.expect(500, "INTERNAL", record).await;
     let whatsapp = conversations.iter().find(|conversation| conversation["channel"] == "whatsapp").unwrap();

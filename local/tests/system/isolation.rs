@@ -111,6 +111,7 @@ impl<'a> Owner<'a> {
             "conversations": organization.conversations("").await,
             "threads": threads,
             "quarantine": organization.quarantine().await,
+            "audit": organization.audit().await,
             "provider": provider,
         })
     }
@@ -123,8 +124,10 @@ impl<'a> Owner<'a> {
                 |conversation: &Value| format!("/api/v1/conversations/{}/messages?limit=1", text(&conversation["id"]));
             paths = self.conversations.iter().map(of).collect();
         }
-        if operation == "listQuarantine" {
-            paths = vec!["/api/v1/quarantine?limit=1".to_owned()];
+        for (list, path) in [("listQuarantine", "quarantine"), ("listAudit", "audit")] {
+            if operation == list {
+                paths = vec![format!("/api/v1/{path}?limit=1")];
+            }
         }
         let mut cursors = Vec::new();
         for path in paths {
@@ -246,7 +249,9 @@ fn is_nothing(operation: &Operation, owner: &Owner<'_>, answer: &Answer) -> bool
     match (answer.status, operation.id) {
         (401 | 403 | 404, _) => true,
         (400, _) => code == "INVALID_CURSOR",
-        (200, "listIntegrations" | "listConversations" | "listQuarantine") => body["data"]["items"] == json!([]),
+        (200, "listIntegrations" | "listConversations" | "listQuarantine" | "listAudit") => {
+            body["data"]["items"] == json!([])
+        }
         (200, "getIntegration") => body["data"].is_null(),
         // The owner's key and account: proven, and still not for a second organization. On another platform they do not fit.
         (409, "connectIntegration") => code == "ACCOUNT_IN_USE",

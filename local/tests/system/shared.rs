@@ -226,6 +226,20 @@ impl<'a> Organization<'a> {
         self.rig.api("POST", &path, &self.admin, Value::Null).await
     }
 
+    /// The audit trail, newest first, over as many pages as it takes.
+    pub async fn audit(&self) -> Vec<Value> {
+        let mut entries = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/api/v1/audit?limit=4{cursor}");
+            let (status, answer) = self.rig.api("GET", &path, &self.admin, Value::Null).await;
+            assert_eq!(status, 200, "{answer}");
+            entries.extend(answer["data"]["items"].as_array().unwrap().clone());
+            let Some(next) = answer["data"]["pagination"]["nextCursor"].as_str() else { return entries };
+            cursor = format!("&cursor={next}");
+        }
+    }
+
     /// Sends a reply, with a new idempotency key.
     pub async fn send(&self, conversation: &Value, body: Value) -> (u16, Value) {
         let key = format!("key-{}", unique());

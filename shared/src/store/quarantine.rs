@@ -4,12 +4,13 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Item, Store, Stored, Written,
+    AuditAction, AuditEntry, Item, Store, Stored, Written,
     expression::{Expression, n, s},
     fault, keys, read,
 };
 use crate::{
     clock,
+    delivery::ACCOUNT_OF_NOBODY,
     error::{Error, Result},
     id::{AccountId, OrganizationId, QuarantineId, fingerprint},
     platform::Platform,
@@ -271,6 +272,34 @@ impl Store {
         Ok(QuarantinePage { entries, next })
     }
 
+    /// What came for an account while nobody owned it, and no longer ago than `since_ms`: for the organization that owns it now, up to
+    /// `limit` entries, the newest first.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn quarantine_before_connecting(
+        &self,
+        organization: &OrganizationId,
+        platform: Platform,
+        account: &AccountId,
+        since_ms: i64,
+        limit: usize,
+    ) -> Result<Vec<QuarantineEntry>> {
+        let accounts = [(platform, account.clone())];
+        let mut waiting = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.quarantine_of_accounts(organization, &accounts, after.as_deref(), limit).await?;
+            let is_over = page.next.is_none() || page.entries.last().is_some_and(|entry| entry.received_at < since_ms);
+            let recent = page.entries.into_iter().filter(|entry| entry.received_at >= since_ms);
+            waiting.extend(recent.filter(|entry| entry.reason == ACCOUNT_OF_NOBODY));
+            if is_over || waiting.len() >= limit {
+                return Ok(waiting);
+            }
+            after = page.next;
+        }
+    }
+
     /// The newest entries of a partition of the index, below `after`.
     async fn quarantine_stretch(
         &self,
@@ -377,11 +406,17 @@ impl Store {
         Ok(delivery)
     }
 
-    /// Notes that a replay found its place: it is listed no longer, and stays until it runs out. `Duplicate` when it was noted before.
+    /// Notes that a replay found its place: it is listed no longer, and stays until it runs out. With the organization and the user
+    /// who had it replayed, where one did. `Duplicate` when it was noted before.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn mark_replayed(&self, entry: &QuarantineEntry, now_ms: i64) -> Result<Stored> {
+    pub async fn mark_replayed(
+        &self,
+        entry: &QuarantineEntry,
+        by: Option<(&OrganizationId, &str)>,
+        now_ms: i64,
+    ) -> Result<Stored> {
         let key = keys::quarantine(&clock::day(entry.id.epoch_ms()), entry.id.hash(), 0);
         let expression = Expression::default()
             .set("replayedAt", n(now_ms))
@@ -389,9 +424,23 @@ impl Store {
             .remove(keys::INBOX_SORT)
             .if_item_exists()
             .if_absent("replayedAt");
-        match self.update(&key, expression).await? {
-            Written::Done(_) => Ok(Stored::New),
-            Written::Refused(_) => Ok(Stored::Duplicate),
+        let Some((organization, user)) = by else {
+            return Ok(match self.update(&key, expression).await? {
+                Written::Done(_) => Stored::New,
+                Written::Refused(_) => Stored::Duplicate,
+            });
+        };
+        let audit = AuditEntry {
+            platform: entry.platform,
+            account_id: entry.account_id.clone(),
+            quarantine_id: Some(entry.id.clone()),
+            ..AuditEntry::new(AuditAction::Replayed, Some(user), now_ms)?
+        };
+        let writes = vec![self.transact_update(&key, &expression)?, self.audit_write(organization, &audit)?];
+        match self.transact(writes, |_| Error::Conflict).await {
+            Ok(()) => Ok(Stored::New),
+            Err(Error::Conflict) => Ok(Stored::Duplicate),
+            Err(error) => Err(error),
         }
     }
 }
