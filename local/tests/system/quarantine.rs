@@ -1,11 +1,14 @@
 //! Quarantine over HTTP: who sees what waits there, and what a replay does.
 
+use std::{path::Path, process::Command};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use crate::{
     shared::{Account, Organization, items, quarantined, run, table, text, unique},
-    support::Rig,
+    support::{Rig, target_folder},
 };
 
 /// A delivery of statuses that no version knows.
@@ -32,15 +35,13 @@ async fn kept(rig: &Rig, account: &str) -> Vec<Value> {
 
 /// As if a new version understood what is kept: the bytes become those of something known.
 pub async fn teach(rig: &Rig, account: &Account<'_>, body: &str) {
-    let mut item = kept(rig, &account.id).await.remove(0);
+    put_with(rig, kept(rig, &account.id).await.remove(0), body).await;
+}
+
+async fn put_with(rig: &Rig, mut item: Value, body: &str) {
     item["raw"]["B"] = json!(STANDARD.encode(body));
     let answer = rig.dynamodb("PutItem", json!({ "TableName": table(rig).await, "Item": item })).await;
     assert_eq!(answer, json!({}));
-}
-
-/// The table without the times of replays.
-async fn everything(rig: &Rig) -> Vec<Value> {
-    items(rig).await
 }
 
 #[test]
@@ -113,13 +114,13 @@ fn what_is_understood_now_finds_its_place_and_a_second_replay_changes_nothing() 
             assert_eq!(thread.len(), 1);
             assert_eq!(organization.conversation().await["unread"], true);
             assert_eq!(organization.quarantine().await, Vec::<Value>::new());
-            let before = everything(rig).await;
+            let before = items(rig).await;
             let (status, answer) = organization.replay(&entry["id"]).await;
             assert_eq!((status, &answer["data"]["outcome"]), (200, &json!("replayed")), "{answer}");
             let of_this = |items: Vec<Value>| -> Vec<Value> {
                 items.into_iter().filter(|item| item.to_string().contains(&organization.id)).collect()
             };
-            assert_eq!(of_this(everything(rig).await), of_this(before));
+            assert_eq!(of_this(items(rig).await), of_this(before));
             // The provider's repetition meets it, too.
             account.receive("text").await;
             assert_eq!(organization.thread().await, thread);
@@ -194,6 +195,84 @@ fn what_came_for_a_former_owner_is_not_the_next_ones() {
             assert_eq!(former.replay(&entry["id"]).await.0, 404, "the account is another's now");
         }
         assert_eq!(former.quarantine().await, Vec::<Value>::new());
+    });
+}
+
+/// The day of an entry's id.
+fn day(id: &str) -> String {
+    let seconds = id.split('-').next().unwrap().parse::<i64>().unwrap() / 1000;
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap().date().to_string()
+}
+
+#[test]
+fn whoever_runs_the_service_has_a_day_replayed_by_reason() {
+    run(async |rig| {
+        let (organization, account) = Organization::with(rig, "whatsapp").await;
+        for _ in 0..3 {
+            account.receive_body(json!({ "object": unique().to_string() }).to_string()).await;
+        }
+        account.receive_body(unknown_statuses(&account, 1)).await;
+        let day = day(text(&organization.quarantine().await[0]["id"]));
+        for (number, item) in kept(rig, &account.id).await.into_iter().enumerate() {
+            if item["kind"]["S"] == "delivery" {
+                let body = account.text_delivery(&format!("wamid.day{number}"), "491713920012", 1_767_877_200, "Hello");
+                put_with(rig, item, &body).await;
+            }
+        }
+
+        let request = json!({ "day": day, "reason": "unknown status" });
+        let answer = rig.invoke("replay-quarantine-day", request).await;
+        assert!(answer["stay"].as_u64().unwrap() >= 1 && answer["next"].is_null(), "{answer}");
+        assert!(organization.conversations("").await.is_empty(), "only what is there for the reason");
+        // By the command, against the endpoint.
+        let endpoints = rig.request("GET", &format!("{}/local/endpoints", rig.api), &[], "").await.json();
+        let output = Command::new(env!("CARGO_BIN_EXE_local"))
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
+            .arg("--data")
+            .arg(rig.data().join("replay"))
+            .arg("--binaries")
+            .arg(target_folder())
+            .args(["replay", "--day", &day, "--reason", "the body has no known shape", "--endpoint"])
+            .args([text(&endpoints["dynamodb"]), "--table", text(&endpoints["table"])])
+            .output()
+            .unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        assert!(told["replayed"].as_u64().unwrap() >= 3, "{told}");
+        assert_eq!(told["failed"], 0, "{told}");
+
+        assert_eq!(organization.thread().await.len(), 3);
+        let left = organization.quarantine().await;
+        assert_eq!(left.len(), 1, "{left:#?}");
+        assert_eq!(left[0]["reason"], "unknown status");
+    });
+}
+
+#[test]
+fn the_operator_alone_may_trust_what_another_organizations_token_brought() {
+    run(async |rig| {
+        let (victim, target) = Organization::with(rig, "whatsapp").await;
+        let (_, account) = Organization::with(rig, "whatsapp").await;
+        account.receive_body(target.text_delivery("wamid.changed-hands", "491713920012", 1_767_877_200, "Hello")).await;
+        let id = kept(rig, &target.id).await[0]["id"]["S"].clone();
+        let request = json!({ "day": day(text(&id)), "reason": "token of another organization" });
+
+        rig.invoke("replay-quarantine-day", request.clone()).await;
+        assert!(victim.conversations("").await.is_empty());
+        let mut trusting = request;
+        trusting["trustTokens"] = json!(true);
+        rig.invoke("replay-quarantine-day", trusting).await;
+
+        assert_eq!(victim.conversation().await["lastMessage"]["text"], "Hello");
+    });
+}
+
+#[test]
+fn a_day_that_is_none_is_refused() {
+    run(async |rig| {
+        let url = format!("{}/local/invoke?function=replay-quarantine-day", rig.api);
+        for event in [json!({ "day": "yesterday" }), json!({}), json!({ "day": "2026-11-23", "raeson": "x" })] {
+            assert_eq!(rig.request("POST", &url, &[], event.to_string()).await.status, 502, "{event}");
+        }
     });
 }
 
