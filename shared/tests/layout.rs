@@ -221,3 +221,42 @@ fn no_function_may_do_everything_or_touch_everything() {
         assert!(granted.iter().all(|text| !text.contains('*')), "{id}: {granted:?}");
     }
 }
+
+#[test]
+fn every_alarm_says_what_to_do_and_has_its_three_commands_in_the_runbook() {
+    let (template, runbook) = (template(), read("docs/runbook.md"));
+    let resources = template["Resources"].as_mapping().unwrap();
+    let alarms: BTreeSet<String> = resources
+        .iter()
+        .filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm")
+        .map(|(id, alarm)| {
+            assert!(text(&alarm["Properties"]["AlarmDescription"]).len() > 100, "{id:?} does not say what to do");
+            text(id)
+        })
+        .collect();
+    let mut described = BTreeSet::new();
+    for chapter in runbook.split("\n## ").skip(1) {
+        let (title, body) = chapter.split_once('\n').unwrap();
+        let block = body.split("```").nth(1).unwrap_or_else(|| panic!("{title} has no commands"));
+        let commands = block.lines().filter(|line| !line.is_empty() && !line.starts_with(' ')).count();
+        assert_eq!(commands, 3, "{title}");
+        described.insert(title.to_owned());
+    }
+    assert_eq!(described, alarms);
+}
+
+#[test]
+fn every_figure_that_an_alarm_or_the_dashboard_watches_is_written_by_a_function() {
+    let written = read("shared/src/metrics.rs");
+    let template = read("template.yaml");
+    let names = ["MetricName=\\\"", "SELECT SUM(", "SELECT AVG(", "\"${AWS::StackName}\", \""];
+    let watched = names.iter().flat_map(|before| template.split(before).skip(1)).map(|rest| {
+        let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap();
+        &rest[..end]
+    });
+    let watched: BTreeSet<&str> = watched.filter(|name| *name != "LoggedErrors").collect();
+    assert!(watched.len() > 12, "{watched:?}");
+    for name in watched {
+        assert!(written.contains(&format!("\"{name}\"")), "nothing writes {name}");
+    }
+}
