@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json, Router,
+    body::Bytes,
     extract::{RawQuery, State},
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
@@ -52,6 +53,7 @@ pub fn router(developer: Developer) -> Router {
         .route("/local/meter", get(meter).delete(reset_meter))
         .route("/local/processes", get(processes))
         .route("/local/kill", post(kill))
+        .route("/local/invoke", post(invoke))
         .route("/local/endpoints", get(endpoints))
         .with_state(developer)
 }
@@ -131,6 +133,16 @@ async fn kill(State(developer): State<Developer>, RawQuery(query): RawQuery) -> 
     match developer.lambda.kill(function) {
         Some(killed) => Json(json!({ "killed": killed })).into_response(),
         None => problem("function names no function of the template"),
+    }
+}
+
+/// Invokes a function with the body as its event, as `aws lambda invoke` does.
+async fn invoke(State(developer): State<Developer>, RawQuery(query): RawQuery, event: Bytes) -> Response {
+    let query = query_parameters(&query.unwrap_or_default());
+    let function = query.get("function").and_then(Value::as_str).unwrap_or_default();
+    match developer.lambda.invoke(function, event.to_vec()).await {
+        Ok(answer) => ([(CONTENT_TYPE, "application/json")], answer).into_response(),
+        Err(failure) => json_response(StatusCode::BAD_GATEWAY, &json!({ "message": failure.to_string() })),
     }
 }
 

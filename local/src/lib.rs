@@ -12,6 +12,7 @@ pub mod functions;
 pub mod gateway;
 pub mod kms;
 pub mod meter;
+pub mod replay;
 pub mod runtime;
 pub mod simulator;
 pub mod start;

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use local::{
     bench::{self, Bench},
     error::{Error, Result},
+    replay::{self, Replay},
     start::{self, Binaries, Options, Running},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -74,6 +75,24 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Receive again what a day left in quarantine: of the system that runs here (--port), or of any table
+    Replay {
+        /// The day that it came, UTC: 2026-11-23
+        #[arg(long)]
+        day: String,
+        /// Only what is there for this reason
+        #[arg(long)]
+        reason: Option<String>,
+        /// Take what came with another organization's token as the provider's own word; look at it first, it may be forged
+        #[arg(long)]
+        trust_tokens: bool,
+        /// Where `DynamoDB` is; AWS where only --table is given
+        #[arg(long, value_name = "URL")]
+        endpoint: Option<String>,
+        /// The table
+        #[arg(long, value_name = "NAME")]
+        table: Option<String>,
+    },
 }
 
 fn name_and_value(argument: &str) -> std::result::Result<(String, String), String> {
@@ -97,6 +116,12 @@ async fn run(mut arguments: Arguments) -> Result<()> {
     match arguments.command.take() {
         Some(Command::Bench { quick, json }) => return measure(arguments, quick, json).await,
         Some(Command::Instructions { json }) => return count_instructions(arguments, json).await,
+        Some(Command::Replay { day, reason, trust_tokens, endpoint, table }) => {
+            let replay = Replay { day, reason, trust_tokens, endpoint, table };
+            let tally = replay::run(&replay, &arguments.options()?, |text| eprintln!("{text}")).await?;
+            println!("{}", serde_json::to_string(&tally).unwrap_or_default());
+            return Ok(());
+        }
         None => {}
     }
     let json = arguments.json;

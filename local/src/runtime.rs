@@ -194,6 +194,23 @@ impl Lambda {
         invocation.await.unwrap_or(Err(Failure::Unavailable))
     }
 
+    /// Invokes the functions that have a schedule, each time that it comes round, until the rig ends.
+    pub fn run_schedules(self: &Arc<Self>) {
+        for pool in self.pools.values() {
+            let (Some(period), name) = (pool.function.schedule, pool.function.name.clone()) else { continue };
+            let lambda = Arc::downgrade(self);
+            tokio::spawn(async move {
+                loop {
+                    sleep(period).await;
+                    let Some(lambda) = lambda.upgrade() else { return };
+                    if let Err(failure) = lambda.invoke(&name, json!({}).to_string().into_bytes()).await {
+                        eprintln!("[{name}] ERROR the scheduled run failed: {failure}");
+                    }
+                }
+            });
+        }
+    }
+
     /// The Runtime API of all environments; each has its own prefix.
     pub fn runtime_api(self: &Arc<Self>) -> Router {
         const PREFIX: &str = "/{function}/{environment}/2018-06-01/runtime";
@@ -586,6 +603,7 @@ mod tests {
             json_logs: true,
             log_level: None,
             environment: BTreeMap::from([("TABLE_NAME".to_owned(), "local-Table".to_owned())]),
+            schedule: None,
         };
 
         let variables = variables(&function, &BTreeMap::from([("AWS_ENDPOINT_URL_KMS".to_owned(), "x".to_owned())]));

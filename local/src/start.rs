@@ -138,6 +138,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     let lambda = Lambda::new(&binaries, system.webhook.as_deref(), &runtime_api, &shared, &logs)
         .map_err(|source| Error::File { action: "write", path: logs, source })?;
     serve(runtime_listener, lambda.runtime_api())?;
+    lambda.run_schedules();
 
     if !data.file(state::SIGNING_KEY_FILE).exists() {
         say("Making a key that signs local tokens…");
@@ -204,13 +205,23 @@ async fn find_binaries(
     system: &System,
     say: &impl Fn(&str),
 ) -> Result<Vec<(template::Function, PathBuf)>> {
+    let names: Vec<String> = system.functions.iter().map(|function| function.name.clone()).collect();
+    with_binaries(system, &binaries_folder(options, names, say).await?)
+}
+
+/// The binary of one function.
+pub(crate) async fn find_binary(options: &Options, function: &str, say: &impl Fn(&str)) -> Result<PathBuf> {
+    functions::binary(&binaries_folder(options, vec![function.to_owned()], say).await?, function)
+}
+
+/// The folder that holds the binaries of these functions, built where that is asked for.
+async fn binaries_folder(options: &Options, names: Vec<String>, say: &impl Fn(&str)) -> Result<PathBuf> {
     let workspace = options.template.parent().unwrap_or(Path::new(".")).to_owned();
     let (release, build) = match &options.binaries {
         Binaries::Built { release } => (*release, true),
         Binaries::Kept { release } => (*release, false),
-        Binaries::In(folder) => return with_binaries(system, folder),
+        Binaries::In(folder) => return Ok(folder.clone()),
     };
-    let names: Vec<String> = system.functions.iter().map(|function| function.name.clone()).collect();
     if build {
         say(&format!("Building {} functions (the first time takes a few minutes)…", names.len()));
     }
@@ -221,7 +232,7 @@ async fn find_binaries(
         }
         functions::binaries(&workspace, release)
     });
-    with_binaries(system, &finding.await.unwrap_or(Err(Error::Build))?)
+    finding.await.unwrap_or(Err(Error::Build))
 }
 
 fn with_binaries(system: &System, folder: &Path) -> Result<Vec<(template::Function, PathBuf)>> {
@@ -254,7 +265,7 @@ fn listen_from(api: TcpListener) -> Result<[TcpListener; 3]> {
     Ok([api, listener(url, "the webhook's Function URL")?, listener(provider, "the provider simulator")?])
 }
 
-fn private_listener(what: &'static str) -> Result<TcpListener> {
+pub(crate) fn private_listener(what: &'static str) -> Result<TcpListener> {
     listener(0, what)
 }
 
@@ -267,7 +278,7 @@ fn listener(port: u16, what: &'static str) -> Result<TcpListener> {
     })
 }
 
-fn address(listener: &TcpListener) -> Result<String> {
+pub(crate) fn address(listener: &TcpListener) -> Result<String> {
     let address = listener.local_addr().map_err(|source| Error::Listen { port: 0, what: "a listener", source })?;
     Ok(format!("http://{address}"))
 }
@@ -279,7 +290,7 @@ fn serve_private(router: Router, what: &'static str) -> Result<String> {
     Ok(endpoint)
 }
 
-fn serve(listener: TcpListener, router: Router) -> Result<()> {
+pub(crate) fn serve(listener: TcpListener, router: Router) -> Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|source| Error::Listen {
         port: 0,
         what: "a listener",

@@ -23,6 +23,8 @@ pub const KEY_ID: &str = "00000000-0000-4000-8000-00000000c0de";
 pub const AUDIENCE: &str = "local";
 /// The name of the stack, which prefixes the names of its resources.
 const STACK: &str = "local";
+/// The type of an event that comes by itself.
+const SCHEDULE: &str = "Schedule";
 
 /// What the template cannot know: where this machine serves things, and the values of secrets.
 #[derive(Debug, Clone)]
@@ -73,6 +75,8 @@ pub struct Function {
     pub log_level: Option<String>,
     /// Its variables.
     pub environment: BTreeMap<String, String>,
+    /// How often it is invoked by itself.
+    pub schedule: Option<Duration>,
 }
 
 /// The HTTP API.
@@ -352,7 +356,21 @@ impl<'a> Template<'a> {
             json_logs: logging("LogFormat")?.as_deref() == Some("JSON"),
             log_level: logging("ApplicationLogLevel")?,
             environment,
+            schedule: self.schedule(id, resource)?,
         })
+    }
+
+    /// The schedule among the events of a function.
+    fn schedule(&self, id: &str, resource: &Value) -> Result<Option<Duration>> {
+        let events = resource["Properties"]["Events"].as_object().into_iter().flatten();
+        let schedules = events.filter(|(_, event)| event["Type"] == SCHEDULE).map(|(name, event)| {
+            let place = format!("Resources.{id}.Properties.Events.{name}.Properties");
+            only_keys(&event["Properties"], &place, &["Schedule", "Description", "Enabled", "Name"])?;
+            let place = format!("{place}.Schedule");
+            let rate = self.text(&event["Properties"]["Schedule"], &place)?;
+            read_rate(&rate).ok_or_else(|| wrong(&place, format!("{rate} is no rate(…) that this machine serves")))
+        });
+        schedules.min_by_key(|rate| rate.as_ref().ok().copied()).transpose()
     }
 
     fn has_function_url(&self, id: &str, resource: &Value) -> Result<bool> {
@@ -376,6 +394,9 @@ impl<'a> Template<'a> {
         let mut routes = Vec::new();
         for (name, event) in resource["Properties"]["Events"].as_object().into_iter().flatten() {
             let place = format!("Resources.{id}.Properties.Events.{name}");
+            if event["Type"] == SCHEDULE {
+                continue;
+            }
             if event["Type"] != "HttpApi" {
                 return Err(wrong(&place, format!("events of type {} are not served on this machine", event["Type"])));
             }
@@ -783,6 +804,19 @@ fn read_cors(cors: &Value, place: &str) -> Result<Cors> {
     })
 }
 
+/// `rate(1 hour)`.
+fn read_rate(text: &str) -> Option<Duration> {
+    let (number, unit) = text.strip_prefix("rate(")?.strip_suffix(')')?.split_once(' ')?;
+    let minutes = match unit.trim_end_matches('s') {
+        "minute" => 1,
+        "hour" => 60,
+        "day" => 24 * 60,
+        _ => return None,
+    };
+    let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
+    Some(Duration::from_mins(number * minutes))
+}
+
 fn as_number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
@@ -923,6 +957,15 @@ mod tests {
         emulation.parameters.insert("Nonsense".to_owned(), "1".to_owned());
 
         assert!(read(TEMPLATE, &emulation).unwrap_err().to_string().contains("Nonsense"));
+    }
+
+    #[test]
+    fn rates_are_read() {
+        assert_eq!(read_rate("rate(1 hour)"), Some(Duration::from_hours(1)));
+        assert_eq!(read_rate("rate(5 minutes)"), Some(Duration::from_mins(5)));
+        for text in ["rate(0 hours)", "rate(1 week)", "cron(0 * * * ? *)", "1 hour"] {
+            assert_eq!(read_rate(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use shared::{
     id::{ConversationId, MessageId},
     inbound::callback_data,
     message::Status,
+    metrics,
     platform::Platform,
     store::{
         Answer, Begun, ConnectionStatus, Conversation, Integration, KEY_REFUSED, KEY_UNREADABLE, Message, MessageType,
@@ -158,6 +159,7 @@ async fn reply(
         refuse(sending, &integration).await;
     }
     let outcome = outcome(sent.map(|sent| sent.external_id), platform);
+    metrics::sent(platform, &outcome);
     match sending.store.finish_reply(organization, &message, &outcome, clock::now_ms()).await {
         Ok(message) => {
             if let (Platform::Instagram, Some(external_id)) = (platform, &message.external_id) {
@@ -204,7 +206,7 @@ async fn refuse(sending: &Sending, integration: &Integration) {
 
 fn outcome(sent: Result<String, Failure>, platform: Platform) -> Outcome {
     let failed = |answer, error: ProviderError| {
-        warn!(metric = "send_failed", count = 1, %platform, provider.code = error.code, "a reply was not sent");
+        warn!(%platform, provider.code = error.code, "a reply was not sent");
         Outcome { answer, status: Status::Failed, external_id: None, error: Some(error) }
     };
     let error = |code: &str, title: &str| ProviderError { code: code.into(), title: title.into(), details: None };

@@ -297,6 +297,14 @@ impl Rig {
         answer.json()["killed"].as_u64().unwrap()
     }
 
+    /// Invokes a function with an event, as `aws lambda invoke` does; it must succeed.
+    pub async fn invoke(&self, function: &str, event: Value) -> Value {
+        let url = format!("{}/local/invoke?function={function}", self.api);
+        let answer = self.request("POST", &url, &[], event.to_string()).await;
+        assert_eq!(answer.status, 200, "{function}: {}", answer.text());
+        answer.json()
+    }
+
     /// The processes of functions.
     pub async fn processes(&self) -> Vec<Value> {
         let answer = self.request("GET", &format!("{}/local/processes", self.api), &[], "").await;

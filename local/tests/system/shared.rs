@@ -213,6 +213,33 @@ impl<'a> Organization<'a> {
         answer["data"].clone()
     }
 
+    /// What waits in quarantine on the organization's accounts, newest first; at most one page of 100.
+    pub async fn quarantine(&self) -> Vec<Value> {
+        let (status, answer) = self.rig.api("GET", "/api/v1/quarantine?limit=100", &self.admin, Value::Null).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["data"]["items"].as_array().unwrap().clone()
+    }
+
+    /// Has an entry of the quarantine received again.
+    pub async fn replay(&self, id: &Value) -> (u16, Value) {
+        let path = format!("/api/v1/quarantine/{}/replay", text(id));
+        self.rig.api("POST", &path, &self.admin, Value::Null).await
+    }
+
+    /// The audit trail, newest first, over as many pages as it takes.
+    pub async fn audit(&self) -> Vec<Value> {
+        let mut entries = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/api/v1/audit?limit=4{cursor}");
+            let (status, answer) = self.rig.api("GET", &path, &self.admin, Value::Null).await;
+            assert_eq!(status, 200, "{answer}");
+            entries.extend(answer["data"]["items"].as_array().unwrap().clone());
+            let Some(next) = answer["data"]["pagination"]["nextCursor"].as_str() else { return entries };
+            cursor = format!("&cursor={next}");
+        }
+    }
+
     /// Sends a reply, with a new idempotency key.
     pub async fn send(&self, conversation: &Value, body: Value) -> (u16, Value) {
         let key = format!("key-{}", unique());

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Activity, Conversation, Item, LastMessage, Message, MessageType, Store, Written,
+    Activity, AuditAction, AuditEntry, Conversation, Item, LastMessage, Message, MessageType, Store, Written,
     expression::{Expression, n, s},
     keys, with_key,
 };
@@ -65,6 +65,7 @@ struct Attempt<'a> {
     key: &'a str,
     body: String,
     message: Message,
+    audit: Option<AuditEntry>,
     now_ms: i64,
 }
 
@@ -104,7 +105,12 @@ impl Store {
             ..message.with_status(Status::Sending, now_us / 1000)
         };
         let body = reply.fingerprint();
-        self.begin(organization, Attempt { key, body, message, now_ms: now_us / 1000 }).await
+        let audit = AuditEntry {
+            conversation_id: Some(conversation.clone()),
+            message_id: Some(message.id.clone()),
+            ..AuditEntry::new(AuditAction::Sent, Some(operator), now_us / 1000)?
+        };
+        self.begin(organization, Attempt { key, body, message, audit: Some(audit), now_ms: now_us / 1000 }).await
     }
 
     /// Stores a note under its idempotency key.
@@ -123,7 +129,7 @@ impl Store {
         let message = outbound(conversation, operator, &note.text, now_us)?;
         let message = Message { message_type: MessageType::InternalNote, answer: Some(Answer::Accepted), ..message };
         let body = fingerprint("note/1", note.text.as_bytes());
-        self.begin(organization, Attempt { key, body, message, now_ms: now_us / 1000 }).await
+        self.begin(organization, Attempt { key, body, message, audit: None, now_ms: now_us / 1000 }).await
     }
 
     /// The reply that was sent under a key before; `None` where the key is free.
@@ -165,7 +171,7 @@ impl Store {
 
     async fn begin(&self, organization: &OrganizationId, attempt: Attempt<'_>) -> Result<Begun> {
         const RACES: usize = 3;
-        let Attempt { key, body, message, now_ms } = attempt;
+        let Attempt { key, body, message, audit, now_ms } = attempt;
         let conversation = &message.conversation_id;
         let now_secs = now_ms / 1000;
         let used = keys::idempotency(organization, conversation, key);
@@ -187,10 +193,11 @@ impl Store {
         let absent = Expression::default().if_item_absent();
         let message_key = keys::message(organization, conversation, &message.id);
         for _ in 0..RACES {
-            let writes = vec![
+            let mut writes = vec![
                 put(with_key(item.clone(), &used), &free)?,
                 put(with_key(message.to_item(organization)?, &message_key), &absent)?,
             ];
+            writes.extend(audit.iter().map(|audit| self.audit_write(organization, audit)).collect::<Result<Vec<_>>>()?);
             match self.transact(writes, |_| Error::IdempotencyKeyReused).await {
                 Ok(()) => return Ok(Begun::New(message)),
                 // The key is taken; or two requests with one key met, or an answer was lost: what stands there tells.

@@ -3,13 +3,15 @@
 use serde_json::Value;
 use shared::{
     content::Content,
+    dialog360::webhook::Place,
     event::{Customer, Echo, Event, EventKind, IncomingMessage, StatusChange},
     id::{AccountId, ConversationId, OrganizationId},
     identity::Identity,
-    inbound::{Counts, Inbound},
+    inbound::{Counts, Inbound, Misfits},
     message::Status,
     platform::{Channel, Platform},
     store::{Conversation, InboxFilter, Message, Store},
+    webhook_token::Proof,
 };
 
 const BEGINNING_MS: i64 = 1_767_877_200_000;
@@ -54,7 +56,8 @@ impl Account {
     /// What a delivery does.
     pub async fn deliver(&self, store: &Store, now_us: i64, events: Vec<Event>) -> Counts {
         let Self { organization, platform, id: account } = self;
-        Inbound { store, organization, platform: *platform, account, now_us }.apply(events).await
+        let misfits = &Misfits::Quarantine(&Proof::Global);
+        Inbound { store, organization, platform: *platform, account, now_us, misfits }.apply(events).await
     }
 
     /// Delivers a part of the story that has to be stored.
@@ -147,7 +150,7 @@ pub fn text(customer: &Customer, external_id: &str, second: i64) -> IncomingMess
 }
 
 pub fn event(kind: EventKind) -> Event {
-    Event { platform: Platform::Whatsapp, account: None, kind, raw: Value::Null }
+    Event { platform: Platform::Whatsapp, account: None, kind, raw: Value::Null, place: Place::default() }
 }
 
 pub fn message(message: IncomingMessage) -> Event {

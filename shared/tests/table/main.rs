@@ -10,6 +10,7 @@ mod identity;
 mod inbox;
 mod integrations;
 mod numbers;
+mod quarantine;
 mod receiving;
 mod sending;
 mod statuses;
