@@ -95,7 +95,7 @@ pub fn command(setup: &Setup, data: &Path, port: u16) -> Command {
         .env_remove("ENCRYPTION_KEY")
         .env_remove("DIALOG360_WEBHOOK_TOKEN")
         .envs(setup.variables.clone())
-        .args(["--json", "--meter", "--port", &port.to_string(), "--data"])
+        .args(["--json", "--meter", "--no-console", "--port", &port.to_string(), "--data"])
         .arg(data)
         .arg("--binaries")
         .arg(&setup.binaries)
