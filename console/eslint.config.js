@@ -12,6 +12,8 @@ export default defineConfig([
     rules: {
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
+      // The React Compiler is not used.
+      "react-hooks/incompatible-library": "off",
       "no-restricted-syntax": [
         "error",
         { selector: "JSXAttribute[name.name='dangerouslySetInnerHTML']", message: "a customer's text is never markup" },

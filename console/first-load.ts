@@ -14,7 +14,9 @@ export function firstLoad({ limitBytes }: { limitBytes: number }): Plugin {
       const sizes = chunks.filter((chunk) => needed.has(chunk.fileName)).map((chunk) => gzipSync(chunk.code).length);
       const total = sizes.reduce((sum, size) => sum + size, 0);
       if (total > limitBytes) {
-        this.error(`the first load is ${total} bytes of compressed script, more than ${limitBytes}: load something later`);
+        this.error(
+          `the first load is ${total} bytes of compressed script, more than ${limitBytes}: load something later`,
+        );
       }
       this.info(`first load: ${total} of ${limitBytes} bytes of compressed script`);
     },

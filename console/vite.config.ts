@@ -1,6 +1,6 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
-import { firstLoad } from "./first-load";
+import { firstLoad } from "./first-load.ts";
 
 /** Where the API is while developing: the local system's port. */
 const API = process.env["API"] ?? "http://127.0.0.1:3000";

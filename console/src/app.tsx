@@ -1,5 +1,5 @@
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
-import { lazy, Suspense, useEffect, useMemo, useSyncExternalStore } from "react";
+import { lazy, Suspense, useEffect, useMemo, useState, useSyncExternalStore } from "react";
 import { BrowserRouter, Navigate, Route, Routes } from "react-router";
 import { Announcer } from "./announcer";
 import { ApiError, createApi } from "./api";
@@ -24,7 +24,7 @@ export function App({ config, session }: { config: Config; session: Session }) {
 }
 
 function SignedIn({ config, session, identity }: { config: Config; session: Session; identity: Identity }) {
-  const queries = useMemo(createQueries, []);
+  const [queries] = useState(createQueries);
   const value = useMemo(() => {
     const api = createApi(session);
     return { api, config, session, identity, outbox: new Outbox(api, queries, identity) };

@@ -28,7 +28,8 @@ export const text = {
           ? "Too many requests at once: wait a moment."
           : `The service cannot answer now (${status}): try again in a moment.`,
     unexpected: "Something went wrong in this page: reload it.",
-    config: "The console cannot read its configuration. Check that it is served together with config.json, then reload.",
+    config:
+      "The console cannot read its configuration. Check that it is served together with config.json, then reload.",
     offline: "You are offline. What you see may be old; it is brought up to date as soon as the connection is back.",
     pageMissing: "There is no such page.",
     toConversations: "Go to the conversations",
@@ -39,7 +40,8 @@ export const text = {
     lead: "Answer your customers on WhatsApp, Instagram, Facebook and your website, in one place.",
     button: "Sign in",
     leading: "Leading you to the sign-in page…",
-    expired: "Your session has ended. Sign in again to go on where you were; what you had begun to write is still there.",
+    expired:
+      "Your session has ended. Sign in again to go on where you were; what you had begun to write is still there.",
     failed: "That did not work: the sign-in was interrupted, or the sign-in service cannot be reached. Try again.",
     noOrganization:
       "Your account belongs to no organization. Ask whoever runs this service to add you to one, then sign in again.",
@@ -210,7 +212,8 @@ export const text = {
       why: (platform: string, since: string) =>
         `${platform} lets a business write freely for 24 hours after the customer's last message. That ended ${since}.`,
       never: (platform: string) => `${platform} lets a business write only after the customer has written.`,
-      template: "Once the customer writes again, you can answer. Until then WhatsApp takes only approved template messages, which cannot be sent from here yet.",
+      template:
+        "Once the customer writes again, you can answer. Until then WhatsApp takes only approved template messages, which cannot be sent from here yet.",
       wait: "Once the customer writes again, you can answer. Leave a note for your team meanwhile.",
     },
     notSendable: {
@@ -282,10 +285,10 @@ export const text = {
     health: "Health",
     healthStatus: { available: "Can send", limited: "Can send, with limits", blocked: "Cannot send" },
     healthUnknown: "Not known yet",
-    webhook: "Messages come in",
-    webhookYes: "Verified: the provider delivers here",
+    webhook: "Webhook",
+    webhookYes: "Verified: messages come in",
     webhookNo: "Not verified yet",
-    webhookOff: "No: disconnected",
+    webhookOff: "Off: nothing is received",
     webhookNoHint: "Proven by the first message that arrives, or by a test.",
     lastSynced: "Last checked",
     never: "Never",
@@ -313,7 +316,8 @@ export const text = {
       optional: "optional",
       apiKey: "API key",
       apiKeyHelp: {
-        whatsapp: "In the 360dialog hub, at your number: Generate API key. It is shown once; a new one replaces the old.",
+        whatsapp:
+          "In the 360dialog hub, at your number: Generate API key. It is shown once; a new one replaces the old.",
         instagram: "In the 360dialog hub, at your Instagram account: Generate API key.",
         facebook: "In the 360dialog hub, at your page: Generate API key.",
       } satisfies Record<Platform, string>,

@@ -38,9 +38,7 @@ export function ConversationList({ filter, openId, ref }: Props) {
         <h1>{titleOf(filter)}</h1>
       </header>
       {query.isPending && <Skeleton rows={8} className="row-skeleton" />}
-      {query.isError && !query.data && (
-        <Problem message={explain(query.error)} onRetry={() => void query.refetch()} />
-      )}
+      {query.isError && !query.data && <Problem message={explain(query.error)} onRetry={() => void query.refetch()} />}
       {query.data && query.data.items.length > 0 && (
         <Rows conversations={query.data.items} openId={openId} search={search} list={list} />
       )}

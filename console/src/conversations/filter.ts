@@ -51,6 +51,12 @@ export function withView(filter: Filter, view: View | null): Filter {
 
 /** The same view, of another channel. */
 export function withChannel(filter: Filter, channel: ChannelFilter | null): Filter {
-  const { channel: _, ...rest } = filter;
-  return channel ? { channel, ...rest } : rest;
+  const { status, unread, assignedTo, label } = filter;
+  return {
+    ...(channel && { channel }),
+    ...(status && { status }),
+    ...(unread && { unread }),
+    ...(assignedTo && { assignedTo }),
+    ...(label && { label }),
+  };
 }

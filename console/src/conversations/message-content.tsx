@@ -115,7 +115,15 @@ const MEDIA_ICONS = { image: Image, video: Video, audio: Volume2, document: File
 
 type MediaKind = keyof typeof MEDIA_ICONS;
 
-function Media({ kind, content, platform }: { kind: MediaKind; content: Schemas["MediaContent"]; platform: Platform | null }) {
+function Media({
+  kind,
+  content,
+  platform,
+}: {
+  kind: MediaKind;
+  content: Schemas["MediaContent"];
+  platform: Platform | null;
+}) {
   const isVoice = kind === "audio" && content.voice;
   const title = isVoice
     ? text.content.voice
@@ -136,7 +144,9 @@ function Media({ kind, content, platform }: { kind: MediaKind; content: Schemas[
 function Location({ content }: { content: Schemas["LocationContent"] }) {
   const { latitude, longitude, name, address, url } = content;
   const point = latitude !== undefined && longitude !== undefined ? { latitude, longitude } : null;
-  const map = point && `https://www.openstreetmap.org/?mlat=${point.latitude}&mlon=${point.longitude}#map=16/${point.latitude}/${point.longitude}`;
+  const map =
+    point &&
+    `https://www.openstreetmap.org/?mlat=${point.latitude}&mlon=${point.longitude}#map=16/${point.latitude}/${point.longitude}`;
   return (
     <Card icon={MapPin} title={text.content.location}>
       <Line>{name}</Line>
@@ -180,7 +190,10 @@ function Contacts({ content }: { content: Schemas["ContactsContent"] }) {
 function Choice({ content, text: said }: { content: Schemas["InteractiveContent"]; text: string | null }) {
   const { kind, title, description, response } = content;
   return (
-    <Card icon={kind === "list_reply" || kind === "nfm_reply" ? ListChecks : MousePointerClick} title={text.content.interactive(kind)}>
+    <Card
+      icon={kind === "list_reply" || kind === "nfm_reply" ? ListChecks : MousePointerClick}
+      title={text.content.interactive(kind)}
+    >
       <Line unless={said}>{title}</Line>
       <Line>{description}</Line>
       {response !== undefined && response !== null && (

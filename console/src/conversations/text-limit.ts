@@ -19,7 +19,7 @@ export function textLimit(channel: ChannelFilter, isNote: boolean): TextLimit {
 
 /** How much may still be written; negative where it is too long. */
 export function textLeft(text: string, { limit, unit }: TextLimit): number {
-  return limit - (unit === "bytes" ? new TextEncoder().encode(text).length : [...text].length);
+  return limit - (unit === "bytes" ? new TextEncoder().encode(text).length : Array.from(text).length);
 }
 
 /** Whether the end is near enough to be told. */

@@ -11,7 +11,7 @@ interface Props {
   integration: Integration | undefined;
   /** The account stays, only its key is replaced. */
   isUpdate: boolean;
-  connect: UseMutationResult<Integration, Error, Credentials>;
+  connect: UseMutationResult<Integration>;
   onDone: () => void;
   onClose: () => void;
 }
@@ -134,7 +134,7 @@ function known(platform: Platform, integration: Integration | undefined): Values
 
 function credentials(platform: Platform, values: Values): Credentials {
   const filled = FIELDS[platform].map((field) => [field, values[field]?.trim() ?? ""] as const);
-  return Object.fromEntries(filled.filter(([, value]) => value !== "")) as unknown as Credentials;
+  return Object.fromEntries(filled.filter(([, value]) => value !== ""));
 }
 
 function focusField(form: HTMLFormElement, field: Field): void {

@@ -70,9 +70,7 @@ export function PlatformCard({ platform, integration, isAdmin }: Props) {
       </p>
       {isAdmin && (
         <div className="card-actions">
-          {!integration && (
-            <Action name="connect" platform={name} isPrimary onClick={() => setAsking("connect")} />
-          )}
+          {!integration && <Action name="connect" platform={name} isPrimary onClick={() => setAsking("connect")} />}
           {integration?.status === "disconnected" && (
             <Action name="reconnect" platform={name} isPrimary onClick={() => setAsking("connect")} />
           )}
