@@ -15,7 +15,9 @@ const card = (page: Page, platform: Platform) =>
 
 async function openForm(page: Page, platform: Platform): Promise<Locator> {
   const name = text.platform[platform];
-  await card(page, platform).getByRole("button", { name: `${text.settings.connect} ${name}` }).click();
+  await card(page, platform)
+    .getByRole("button", { name: `${text.settings.connect} ${name}` })
+    .click();
   return page.getByRole("dialog", { name: form.title(name) });
 }
 

@@ -29,7 +29,11 @@ export interface Bubble {
   replyTo: string | null;
 }
 
-const ACCOUNT_FIELD = { whatsapp: "phoneNumberId", instagram: "instagramAccountId", facebook: "facebookPageId" } as const;
+const ACCOUNT_FIELD = {
+  whatsapp: "phoneNumberId",
+  instagram: "instagramAccountId",
+  facebook: "facebookPageId",
+} as const;
 
 /** An organization that nobody else uses, with an account id of its own. */
 export class Organization {
@@ -48,7 +52,11 @@ export class Organization {
     const query = new URLSearchParams({ organization: this.id, user: "setup", role });
     const { token } = (await (await fetch(`${api}/local/token?${query}`)).json()) as { token: string };
     const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
-    const response = await fetch(`${api}/api/v1${path}`, { method, headers, ...(body && { body: JSON.stringify(body) }) });
+    const response = await fetch(`${api}/api/v1${path}`, {
+      method,
+      headers,
+      ...(body && { body: JSON.stringify(body) }),
+    });
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
     return ((await response.json()) as { data: T }).data;
   }
