@@ -10,5 +10,5 @@ export default defineConfig({
   // Nothing is inlined as a data: URI, since fonts and scripts have to come from files under the Content-Security-Policy.
   build: { target: "es2023", assetsInlineLimit: 0 },
   server: { proxy: { "/api": API, "/local": API, "/config.json": API } },
-  test: { environment: "jsdom", include: ["src/**/*.test.{ts,tsx}"] },
+  test: { include: ["src/**/*.test.{ts,tsx}"] },
 });

@@ -1,7 +1,9 @@
 import type { QueryClient } from "@tanstack/react-query";
+import { announce } from "./announcer";
 import { answer, ApiError, explain, type Api, type Message } from "./api";
 import { newestMessage, refreshThread, tellMessage } from "./conversations/queries";
 import type { Identity } from "./session";
+import { text } from "./text";
 
 /** A message from the moment that the operator sends it until the server's final answer is shown. */
 export interface Outgoing {
@@ -20,6 +22,8 @@ export interface Outgoing {
    * `expired`: as before, but so long ago that the server has forgotten the key. `refused`: it was certainly not sent.
    */
   state: "sending" | "unanswered" | "expired" | "refused";
+  /** Whether it may have left this machine. */
+  hasLeft: boolean;
   /** Why it was refused, or has got no answer yet. */
   problem: string | null;
 }
@@ -73,6 +77,7 @@ export class Outbox {
       createdAt: Date.now(),
       after: newestMessage(this.queries, draft.conversationId)?.id ?? "",
       state: "sending",
+      hasLeft: false,
       problem: null,
     };
     this.change([...this.entries, entry]);
@@ -103,10 +108,15 @@ export class Outbox {
     for (let attempt = 0; ; attempt++) {
       const entry = this.find(key);
       if (entry?.state !== "sending") return;
+      if (!navigator.onLine) {
+        this.update(key, { state: "unanswered" });
+        return;
+      }
+      this.update(key, { hasLeft: true });
       const problem = await this.attempt(entry);
       if (problem === null) return;
       const backoff = BACKOFF_MS[attempt];
-      if (backoff === undefined || !navigator.onLine) {
+      if (backoff === undefined) {
         this.update(key, { state: "unanswered", problem });
         return;
       }
@@ -116,17 +126,21 @@ export class Outbox {
   }
 
   /** Sends once. Returns what is wrong where the answer isn't final. */
-  private async attempt({ key, conversationId, text, type, replyTo }: Outgoing): Promise<string | null> {
+  private async attempt(entry: Outgoing): Promise<string | null> {
+    const { key, conversationId, type, replyTo } = entry;
     const request = this.api.POST("/api/v1/conversations/{conversationId}/messages", {
       params: { path: { conversationId }, header: { "Idempotency-Key": key } },
-      body: { text, type, ...(replyTo && { replyTo }) },
+      body: { text: entry.text, type, ...(replyTo && { replyTo }) },
     });
     try {
-      tellMessage(this.queries, conversationId, await answer<Message>(request));
+      const message = await answer<Message>(request);
+      tellMessage(this.queries, conversationId, message);
       this.discard(key);
+      announce(outcomeOf(message));
       return null;
     } catch (error) {
       if (!isFinal(error)) return explain(error);
+      announce(text.announce.failed(explain(error)));
       if (error instanceof ApiError && error.details.messageId) {
         // The server keeps it as failed, and says why in the thread.
         await refreshThread(this.queries, conversationId);
@@ -162,6 +176,11 @@ export class Outbox {
       return { ...entry, state };
     });
   }
+}
+
+function outcomeOf({ type, status }: Message): string {
+  if (type === "internal_note") return text.announce.noteAdded;
+  return status === "unknown" ? text.announce.notKnown : text.announce.sent;
 }
 
 /** Whether the same request with the same key would be answered the same. */

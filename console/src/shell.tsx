@@ -3,10 +3,22 @@ import { LogOut, Menu, Share2, WifiOff, X } from "lucide-react";
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { Link, NavLink, Outlet, useLocation, useOutletContext, useSearchParams } from "react-router";
 import { announce } from "./announcer";
+import type { Conversation } from "./api";
 import { ChannelIcon } from "./channel-icon";
 import { useConsole } from "./console-context";
-import { CHANNELS, filterOf, searchOf, VIEWS, viewOf, withChannel, withView, type View } from "./conversations/filter";
+import {
+  CHANNELS,
+  filterOf,
+  searchOf,
+  VIEWS,
+  viewOf,
+  withChannel,
+  withView,
+  type Filter,
+  type View,
+} from "./conversations/filter";
 import { tellUnread, useInbox, useUnreadCount } from "./conversations/queries";
+import type { PagedList } from "./paged-list";
 import { text } from "./text";
 import { withoutOverrides } from "./plain-text";
 import { showUnread } from "./unread-badge";
@@ -23,9 +35,16 @@ export function useMenuButton(): React.ReactNode {
 /** What surrounds every page: the sidebar, the way past it, and what is told wherever somebody is. */
 export function Shell() {
   const [isMenuOpen, setIsMenuOpen] = useState(false);
+  const opener = useRef<HTMLButtonElement>(null);
+  const [parameters] = useSearchParams();
+  const isInbox = useLocation().pathname.startsWith("/conversations");
+  const filter = filterOf(parameters);
+  const inbox = useInbox(!(isInbox && searchOf(filter) === ""));
+  const unread = useUnread(inbox.data);
   const menuButton = (
     <button
       type="button"
+      ref={opener}
       className="icon-button menu-button"
       aria-label={text.nav.menu}
       aria-expanded={isMenuOpen}
@@ -34,43 +53,69 @@ export function Shell() {
       <Menu aria-hidden />
     </button>
   );
+  const closeMenu = () => {
+    setIsMenuOpen(false);
+    opener.current?.focus();
+  };
   return (
     <div className="shell" data-menu={isMenuOpen ? "open" : "closed"}>
       <a className="skip-link" href="#content">
         {text.skipToContent}
       </a>
-      <Sidebar onClose={() => setIsMenuOpen(false)} />
+      <Sidebar
+        filter={isInbox ? filter : null}
+        unread={unread}
+        isMenuOpen={isMenuOpen}
+        onChoose={() => setIsMenuOpen(false)}
+        onClose={closeMenu}
+      />
+      {isMenuOpen && <div className="menu-backdrop" onClick={closeMenu} />}
       <div className="shell-main">
-        <OfflineNotice />
+        <StaleNotice isUnreachable={inbox.isRefetchError} />
         <Outlet context={{ menuButton } satisfies ShellContext} />
       </div>
     </div>
   );
 }
 
-function Sidebar({ onClose }: { onClose: () => void }) {
-  const [parameters] = useSearchParams();
-  const isInbox = useLocation().pathname.startsWith("/conversations");
-  const filter = filterOf(parameters);
-  const unread = useUnread({ listPolls: isInbox && searchOf(filter) === "" });
-  const view = viewOf(filter);
+interface SidebarProps {
+  /** What is listed; null on other pages. */
+  filter: Filter | null;
+  unread: string | null;
+  isMenuOpen: boolean;
+  onChoose: () => void;
+  onClose: () => void;
+}
+
+function Sidebar({ filter, unread, isMenuOpen, onChoose, onClose }: SidebarProps) {
+  const closer = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    if (isMenuOpen) closer.current?.focus();
+  }, [isMenuOpen]);
+  const view = filter && viewOf(filter);
   return (
-    <div className="sidebar">
+    <div className="sidebar" onKeyDown={(event) => isMenuOpen && event.key === "Escape" && onClose()}>
       <div className="sidebar-head">
         <span className="product">{text.product}</span>
-        <button type="button" className="icon-button menu-button" aria-label={text.nav.closeMenu} onClick={onClose}>
+        <button
+          type="button"
+          ref={closer}
+          className="icon-button menu-button"
+          aria-label={text.nav.closeMenu}
+          onClick={onClose}
+        >
           <X aria-hidden />
         </button>
       </div>
-      {/* Choosing anything leads to it, also where the sidebar covers the page. */}
-      <nav className="sidebar-nav" aria-label={text.nav.label} onClick={onClose}>
+      <nav className="sidebar-nav" aria-label={text.nav.label}>
         <h2>{text.nav.views}</h2>
         <ul>
           {(Object.keys(VIEWS) as View[]).map((name) => (
             <li key={name}>
               <Link
-                to={`/conversations${searchOf(withView(filter, isInbox && view === name ? null : name))}`}
-                aria-current={isInbox && view === name ? "true" : undefined}
+                to={`/conversations${searchOf(withView(filter ?? {}, view === name ? null : name))}`}
+                aria-current={view === name ? "true" : undefined}
+                onClick={onChoose}
               >
                 {text.nav.view[name]}
                 {name === "unread" && unread && <span className="badge">{unread}</span>}
@@ -83,8 +128,9 @@ function Sidebar({ onClose }: { onClose: () => void }) {
           {[null, ...CHANNELS].map((channel) => (
             <li key={channel ?? "all"}>
               <Link
-                to={`/conversations${searchOf(withChannel(filter, channel))}`}
-                aria-current={isInbox && (filter.channel ?? null) === channel ? "true" : undefined}
+                to={`/conversations${searchOf(withChannel(filter ?? {}, channel))}`}
+                aria-current={filter && (filter.channel ?? null) === channel ? "true" : undefined}
+                onClick={onChoose}
               >
                 <ChannelIcon channel={channel} />
                 {text.nav.channel(channel)}
@@ -95,7 +141,7 @@ function Sidebar({ onClose }: { onClose: () => void }) {
         <h2>{text.nav.settings}</h2>
         <ul>
           <li>
-            <NavLink to="/settings/socials">
+            <NavLink to="/settings/socials" onClick={onChoose}>
               <Share2 aria-hidden />
               {text.nav.socials}
             </NavLink>
@@ -131,9 +177,8 @@ function Account() {
 }
 
 /** How many conversations are unread, in all; tells of new messages, in words and in the tab's icon. */
-function useUnread({ listPolls }: { listPolls: boolean }): string | null {
+function useUnread(inbox: PagedList<Conversation> | undefined): string | null {
   const queries = useQueryClient();
-  const inbox = useInbox(!listPolls);
   const total = useUnreadCount().data;
   const newest = useRef<string | null>(null);
   useEffect(() => {
@@ -156,11 +201,12 @@ function useUnread({ listPolls }: { listPolls: boolean }): string | null {
   return label;
 }
 
-function OfflineNotice() {
+function StaleNotice({ isUnreachable }: { isUnreachable: boolean }) {
   const isOnline = useSyncExternalStore(subscribeToNetwork, () => navigator.onLine);
-  return isOnline ? null : (
-    <p className="offline" role="status">
-      <WifiOff aria-hidden /> {text.errors.offline}
+  if (isOnline && !isUnreachable) return null;
+  return (
+    <p className="stale" role="status">
+      <WifiOff aria-hidden /> {isOnline ? text.errors.unreachable : text.errors.offline}
     </p>
   );
 }

@@ -31,6 +31,8 @@ export const text = {
     config:
       "The console cannot read its configuration. Check that it is served together with config.json, then reload.",
     offline: "You are offline. What you see may be old; it is brought up to date as soon as the connection is back.",
+    unreachable:
+      "The service cannot be reached. What you see may be old; it is brought up to date as soon as there is an answer.",
     pageMissing: "There is no such page.",
     toConversations: "Go to the conversations",
   },
@@ -129,12 +131,14 @@ export const text = {
     } satisfies Record<MessageStatus, string>,
     unknownHint:
       "The connection broke while this was sent: it may have arrived. It settles by itself; do not send it again.",
-    failed: (title: string, code: string) => (code ? `Not sent: ${title} (${code})` : `Not sent: ${title}`),
+    failed: (title: string, code: string) =>
+      title.includes(code) ? `Not sent: ${title}` : `Not sent: ${title} (${code})`,
     sendAgain: "Send again",
   },
 
   outgoing: {
     trying: "No answer yet; trying again…",
+    offline: "You are offline: this goes out as soon as the connection is back.",
     unanswered: "Not known whether this was sent. Trying again is safe: the customer gets it once.",
     expired:
       "It can no longer be found out whether this was sent. Look through the conversation before you write it again.",

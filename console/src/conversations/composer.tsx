@@ -61,7 +61,7 @@ export function Composer({ conversation, messages, draft, onChange, ref }: Props
         send();
       }}
     >
-      {reply.notice}
+      {!(draft.isNote && reply.isPossible) && reply.notice}
       {replyTo && (
         <ReplyingTo
           message={messages.find((message) => message.id === replyTo)}

@@ -15,11 +15,12 @@ interface Props {
   quoted: Message | undefined;
   me: string;
   onReply: (message: Message) => void;
+  onSendAgain: (message: Message) => void;
   onShow: (id: string) => void;
 }
 
 export const MessageBubble = memo(function MessageBubble(props: Props) {
-  const { message, conversation, quoted, me, onReply, onShow } = props;
+  const { message, conversation, quoted, me, onReply, onSendAgain, onShow } = props;
   const isNote = message.type === "internal_note";
   const side = message.contentType === "system" ? "system" : message.direction;
   const canReply = conversation.metadata.platform !== null && !isNote && !message.deletedAt && side !== "system";
@@ -57,6 +58,13 @@ export const MessageBubble = memo(function MessageBubble(props: Props) {
           <p className="failure">
             {text.thread.failed(withoutOverrides(message.error.title), message.error.code)}
             {message.error.details && <span> {withoutOverrides(message.error.details)}</span>}
+          </p>
+        )}
+        {message.status === "failed" && message.text && (
+          <p className="outgoing-actions">
+            <button type="button" className="button" onClick={() => onSendAgain(message)}>
+              {text.thread.sendAgain}
+            </button>
           </p>
         )}
         {message.status === "unknown" && <p className="unknown">{text.thread.unknownHint}</p>}

@@ -27,12 +27,14 @@ export function OutgoingBubble({ entry, onEdit }: { entry: Outgoing; onEdit: (en
             </span>
           )}
         </p>
-        {state === "unanswered" && <p className="unknown">{text.outgoing.unanswered}</p>}
+        {state === "unanswered" && (
+          <p className="unknown">{entry.hasLeft ? text.outgoing.unanswered : text.outgoing.offline}</p>
+        )}
         {state === "expired" && <p className="unknown">{text.outgoing.expired}</p>}
         {state === "refused" && <p className="failure">{text.outgoing.refused(problem ?? "")}</p>}
         {state !== "sending" && (
           <p className="outgoing-actions">
-            {state === "unanswered" ? (
+            {state === "unanswered" && entry.hasLeft ? (
               <button type="button" className="button" onClick={() => outbox.retry(entry.key)}>
                 {text.tryAgain}
               </button>

@@ -100,9 +100,9 @@ export function useConversations(filter: Filter, open: string | undefined): Live
 }
 
 /** The newest conversations of all; `polls` unless a list without a filter does so anyway. */
-export function useInbox(polls: boolean): PagedList<Conversation> | undefined {
+export function useInbox(polls: boolean): UseQueryResult<PagedList<Conversation>> {
   const { api } = useConsole();
-  return useLivePages(listKey({}), byLastMessage, (cursor) => conversationsPage(api, {}, cursor), polls).query.data;
+  return useLivePages(listKey({}), byLastMessage, (cursor) => conversationsPage(api, {}, cursor), polls).query;
 }
 
 function conversationsPage(api: Api, filter: Filter, cursor: string | null): Promise<Page<Conversation>> {

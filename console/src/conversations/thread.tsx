@@ -34,7 +34,7 @@ type Row =
   | { kind: "outgoing"; key: string; entry: Outgoing };
 
 export function Thread({ conversation, messages, outgoing, list, onAtEnd, onReply, onEdit }: Props) {
-  const { identity } = useConsole();
+  const { identity, outbox } = useConsole();
   const now = useNow();
   const [scroller, setScroller] = useState<HTMLDivElement | null>(null);
   const [isAtEnd, setIsAtEnd] = useState(true);
@@ -90,6 +90,10 @@ export function Thread({ conversation, messages, outgoing, list, onAtEnd, onRepl
     onAtEnd(reached);
   };
   const unseen = messages.filter((message) => message.direction === "inbound" && message.id > seenUpTo).length;
+  const sendAgain = ({ text, replyTo }: Message) => {
+    // It failed for good: this is a new message, with a key of its own.
+    outbox.send({ conversationId: conversation.id, text: text ?? "", type: "message", replyTo: replyTo?.id ?? null });
+  };
   const showMessage = (id: string) => {
     const index = rows.findIndex((row) => row.key === id);
     if (index >= 0) virtualizer.scrollToIndex(index, { align: "center" });
@@ -146,6 +150,7 @@ export function Thread({ conversation, messages, outgoing, list, onAtEnd, onRepl
                         quoted={row.message.replyTo?.id ? byId.get(row.message.replyTo.id) : undefined}
                         me={identity.user}
                         onReply={onReply}
+                        onSendAgain={sendAgain}
                         onShow={showMessage}
                       />
                     </>
