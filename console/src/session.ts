@@ -1,4 +1,4 @@
-import { UserManager, WebStorageStateStore, type User } from "oidc-client-ts";
+import { ErrorResponse, UserManager, WebStorageStateStore, type User } from "oidc-client-ts";
 import type { Config } from "./config";
 
 export type Role = "admin" | "operator" | "service";
@@ -84,17 +84,22 @@ export class Session {
     }
   }
 
-  /** The bearer token; null when the session has ended. */
+  /** The bearer token; null when the session has ended. Fails where the issuer had to be asked and did not answer. */
   async token(): Promise<string | null> {
     const user = await this.manager.getUser();
     if (!user) return null;
-    if (this.secondsLeft(user) > RENEW_BEFORE_SECS) return this.bearer(user);
-    const renewed = await this.renew();
-    const usable = renewed ?? user;
-    return this.secondsLeft(usable) > 0 ? this.bearer(usable) : null;
+    const secondsLeft = this.secondsLeft(user);
+    if (secondsLeft > RENEW_BEFORE_SECS) return this.bearer(user);
+    try {
+      const renewed = await this.renew();
+      if (renewed) return this.bearer(renewed);
+    } catch (error) {
+      if (secondsLeft <= 0) throw error;
+    }
+    return secondsLeft > 0 ? this.bearer(user) : null;
   }
 
-  /** A fresh session from the refresh token; null when the issuer gives none. */
+  /** A fresh session from the refresh token; null when the issuer gives none. Fails where it does not answer. */
   renew(): Promise<User | null> {
     // Refresh tokens rotate: two renewals at once would end the session.
     this.renewal ??= this.renewOnce().finally(() => (this.renewal = null));
@@ -116,7 +121,10 @@ export class Session {
   private async renewOnce(): Promise<User | null> {
     const user = await this.manager.getUser();
     if (!user?.refresh_token) return null;
-    const renewed = await this.manager.signinSilent().catch(() => null);
+    const renewed = await this.manager.signinSilent().catch((error: unknown) => {
+      if (error instanceof ErrorResponse) return null;
+      throw error;
+    });
     if (renewed) this.become(renewed);
     return renewed;
   }

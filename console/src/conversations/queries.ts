@@ -73,6 +73,7 @@ function useLivePages<T>(
     ...(!polls && { refetchInterval: false }),
   });
   const { mutate, isPending, isError } = useMutation({
+    retry: 2,
     mutationFn: async (cursor: string) => {
       const page = await fetchPage(cursor);
       queries.setQueryData<PagedList<T>>(key, (list) => list && append(order, list, cursor, page));
