@@ -1,11 +1,12 @@
 import { Link } from "react-router";
+import { CONTENT_ID } from "./shell";
 import { text } from "./text";
 import { Empty } from "./ui/states";
 
 export function MissingPage() {
   return (
-    <main id="content" className="page">
-      <Empty title={text.errors.pageMissing}>
+    <main id={CONTENT_ID} className="page">
+      <Empty title={text.errors.pageMissing} level="h1">
         <Link to="/conversations">{text.errors.toConversations}</Link>
       </Empty>
     </main>

@@ -23,6 +23,9 @@ import { text } from "./text";
 import { withoutOverrides } from "./plain-text";
 import { showUnread } from "./unread-badge";
 
+/** The part of a page that it is about, for who wants to get past the sidebar. */
+export const CONTENT_ID = "content";
+
 interface ShellContext {
   /** Opens the sidebar where it has no room beside the page. */
   menuButton: React.ReactNode;
@@ -59,7 +62,7 @@ export function Shell() {
   };
   return (
     <div className="shell" data-menu={isMenuOpen ? "open" : "closed"}>
-      <a className="skip-link" href="#content">
+      <a className="skip-link" href={`#${CONTENT_ID}`}>
         {text.skipToContent}
       </a>
       <Sidebar
@@ -94,7 +97,7 @@ function Sidebar({ filter, unread, isMenuOpen, onChoose, onClose }: SidebarProps
   }, [isMenuOpen]);
   const view = filter && viewOf(filter);
   return (
-    <div className="sidebar" onKeyDown={(event) => isMenuOpen && event.key === "Escape" && onClose()}>
+    <header className="sidebar" onKeyDown={(event) => isMenuOpen && event.key === "Escape" && onClose()}>
       <div className="sidebar-head">
         <span className="product">{text.product}</span>
         <button
@@ -149,7 +152,7 @@ function Sidebar({ filter, unread, isMenuOpen, onChoose, onClose }: SidebarProps
         </ul>
       </nav>
       <Account />
-    </div>
+    </header>
   );
 }
 

@@ -131,8 +131,7 @@ export const text = {
     } satisfies Record<MessageStatus, string>,
     unknownHint:
       "The connection broke while this was sent: it may have arrived. It settles by itself; do not send it again.",
-    failed: (title: string, code: string) =>
-      title.includes(code) ? `Not sent: ${title}` : `Not sent: ${title} (${code})`,
+    failed: (title: string, code: string) => `Not sent: ${title.replace(`(#${code}) `, "")} (${code})`,
     sendAgain: "Send again",
   },
 

@@ -4,7 +4,7 @@ import { useEffect, useState, type KeyboardEvent, type Ref } from "react";
 import { Link, useNavigate } from "react-router";
 import { explain, type Conversation } from "../api";
 import { useConsole } from "../console-context";
-import { useMenuButton } from "../shell";
+import { CONTENT_ID, useMenuButton } from "../shell";
 import { text } from "../text";
 import { Empty, Loading, Problem, Skeleton } from "../ui/states";
 import { ConversationRow, ROW_HEIGHT } from "./conversation-row";
@@ -26,16 +26,23 @@ export function ConversationList({ filter, openId, ref }: Props) {
   const list = useConversations(filter, openId);
   const { query, more } = list;
   const search = searchOf(filter);
+  const Heading = openId ? "h2" : "h1";
   const isBlank = query.data?.items.length === 0;
   useEffect(() => {
     // A filter that matches few gives blank pages before the end.
     if (isBlank) more();
   }, [isBlank, more]);
   return (
-    <section className="conversation-list" aria-label={text.list.label} ref={ref}>
+    <section
+      className="conversation-list"
+      aria-label={text.list.label}
+      id={openId ? undefined : CONTENT_ID}
+      tabIndex={-1}
+      ref={ref}
+    >
       <header className="pane-header">
         {menuButton}
-        <h1>{titleOf(filter)}</h1>
+        <Heading>{titleOf(filter)}</Heading>
       </header>
       {query.isPending && <Skeleton rows={8} className="row-skeleton" />}
       {query.isError && !query.data && <Problem message={explain(query.error)} onRetry={() => void query.refetch()} />}

@@ -9,6 +9,7 @@ import { readDraft, writeDraft, type Draft } from "../drafts";
 import { unshown } from "../outbox";
 import { Foreign, withoutOverrides } from "../plain-text";
 import { useIsVisible } from "../polling";
+import { CONTENT_ID } from "../shell";
 import { text } from "../text";
 import { Empty, Problem, Skeleton } from "../ui/states";
 import { PageTitle } from "../unread-badge";
@@ -52,14 +53,14 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
   if (conversation.isError && !conversation.data) {
     const isMissing = conversation.error instanceof ApiError && conversation.error.status === 404;
     return (
-      <div className="conversation-pane nothing-chosen">
+      <main className="conversation-pane nothing-chosen" id={CONTENT_ID} tabIndex={-1}>
         <BackButton label={text.thread.back} onClick={onBack} />
         {isMissing ? (
-          <Empty title={text.thread.missing} />
+          <Empty title={text.thread.missing} level="h1" />
         ) : (
           <Problem message={explain(conversation.error)} onRetry={() => void conversation.refetch()} />
         )}
-      </div>
+      </main>
     );
   }
   const name = conversation.data && nameOf(conversation.data.customer);
@@ -67,11 +68,11 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
   return (
     <div className="conversation-pane" data-details={isDetailsOpen ? "open" : "closed"} onKeyDown={onKeyDown}>
       <PageTitle>{name ? withoutOverrides(name) : text.list.title}</PageTitle>
-      <section className="thread-pane" aria-label={text.thread.label}>
+      <main className="thread-pane" id={CONTENT_ID} tabIndex={-1}>
         <header className="pane-header">
           <BackButton label={text.thread.back} onClick={onBack} />
           {conversation.data && <ChannelIcon channel={channelOf(conversation.data)} />}
-          <h2>{name && <Foreign>{name}</Foreign>}</h2>
+          <h1>{name && <Foreign>{name}</Foreign>}</h1>
           {conversation.data?.status === "closed" && <span className="chip">{text.list.closed}</span>}
           <button
             type="button"
@@ -115,7 +116,7 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
             ref={composer}
           />
         )}
-      </section>
+      </main>
       {conversation.data && isDetailsOpen && (
         <DetailsPanel
           conversation={conversation.data}

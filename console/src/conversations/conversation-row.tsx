@@ -2,7 +2,7 @@ import { Link } from "react-router";
 import type { Conversation, Customer } from "../api";
 import { ChannelIcon, channelOf } from "../channel-icon";
 import { Foreign } from "../plain-text";
-import { LOCALE, text } from "../text";
+import { text } from "../text";
 import { exactTime, relativeTime, useNow } from "../time";
 
 /** In pixels; the style sheet gives a row the same. */
@@ -46,8 +46,9 @@ export function ConversationRow({ conversation, to, isOpen, isReachable, onFocus
       <span className="row-marks">
         {status === "closed" && <span className="chip">{text.list.closed}</span>}
         {unread && (
-          <span className="badge" aria-label={text.list.unread(unreadCount)}>
-            {unreadCount > 98 ? "99+" : unreadCount.toLocaleString(LOCALE)}
+          <span className="badge">
+            <span aria-hidden>{unreadCount > 98 ? "99+" : unreadCount}</span>
+            <span className="visually-hidden">{text.list.unread(unreadCount)}</span>
           </span>
         )}
       </span>

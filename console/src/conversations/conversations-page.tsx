@@ -17,10 +17,20 @@ export function ConversationsPage() {
   const filter = filterOf(parameters);
   const search = searchOf(filter);
   return (
-    <main id="content" className="conversations" data-pane={conversationId ? "conversation" : "list"} tabIndex={-1}>
+    <div className="conversations" data-pane={conversationId ? "conversation" : "list"}>
       {!conversationId && <PageTitle>{text.list.title}</PageTitle>}
-      <ConversationList key={search} filter={filter} openId={conversationId} ref={list} />
-      {conversationId ? (
+      {/* The list is what the page is about until a conversation is open. */}
+      <div className="inbox" role={conversationId ? undefined : "main"}>
+        <ConversationList key={search} filter={filter} openId={conversationId} ref={list} />
+        {!conversationId && (
+          <div className="conversation-pane nothing-chosen">
+            <Empty title={text.thread.none}>
+              <p>{text.thread.noneHint}</p>
+            </Empty>
+          </div>
+        )}
+      </div>
+      {conversationId && (
         <ConversationPane
           key={conversationId}
           id={conversationId}
@@ -31,13 +41,7 @@ export function ConversationsPage() {
             requestAnimationFrame(() => list.current?.querySelector<HTMLElement>("[tabindex='0']")?.focus());
           }}
         />
-      ) : (
-        <div className="conversation-pane nothing-chosen">
-          <Empty title={text.thread.none}>
-            <p>{text.thread.noneHint}</p>
-          </Empty>
-        </div>
       )}
-    </main>
+    </div>
   );
 }

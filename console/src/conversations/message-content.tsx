@@ -286,7 +286,7 @@ function Unsupported({ content }: { content: Schemas["UnsupportedContent"] }) {
     <Card icon={CircleHelp} title={text.content.unsupported(withoutOverrides(content.type))}>
       <details>
         <summary>{text.content.raw}</summary>
-        <pre>{withoutOverrides(JSON.stringify(content.raw, null, 2))}</pre>
+        <pre tabIndex={0}>{withoutOverrides(JSON.stringify(content.raw, null, 2))}</pre>
       </details>
     </Card>
   );

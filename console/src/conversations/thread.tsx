@@ -135,9 +135,9 @@ export function Thread({ conversation, messages, outgoing, list, onAtEnd, onRepl
                   ) : (
                     <>
                       {row.startsDay && (
-                        <h3 className="day">
+                        <h2 className="day">
                           <span>{dayName(row.message.timestamp, now)}</span>
-                        </h3>
+                        </h2>
                       )}
                       {row.isFirstNew && (
                         <p className="new-marker">

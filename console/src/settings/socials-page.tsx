@@ -1,7 +1,7 @@
 import { Lock } from "lucide-react";
 import { explain, type Platform } from "../api";
 import { useConsole } from "../console-context";
-import { useMenuButton } from "../shell";
+import { CONTENT_ID, useMenuButton } from "../shell";
 import { text } from "../text";
 import { Problem, Skeleton } from "../ui/states";
 import { PageTitle } from "../unread-badge";
@@ -19,7 +19,7 @@ export function SocialsPage() {
   const integrations = useIntegrations();
   const isAdmin = identity.role === "admin";
   return (
-    <main id="content" className="page" tabIndex={-1}>
+    <main id={CONTENT_ID} className="page" tabIndex={-1}>
       <PageTitle>{text.settings.title}</PageTitle>
       <header className="page-header">
         {menuButton}

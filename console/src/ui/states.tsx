@@ -25,11 +25,18 @@ export function Problem({ message, onRetry }: { message: string; onRetry?: () =>
   );
 }
 
+interface EmptyProps {
+  title: string;
+  /** `h1` where there is nothing else on the page. */
+  level?: "h1" | "h2";
+  children?: ReactNode;
+}
+
 /** Nothing is here, and what to do next. */
-export function Empty({ title, children }: { title: string; children?: ReactNode }) {
+export function Empty({ title, level: Heading = "h2", children }: EmptyProps) {
   return (
     <div className="empty">
-      <h2>{title}</h2>
+      <Heading>{title}</Heading>
       {children}
     </div>
   );
