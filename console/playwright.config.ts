@@ -20,6 +20,8 @@ export default defineConfig({
     // What people are told does not depend on where the tests run.
     locale: "en-GB",
     timezoneId: "Europe/Berlin",
+    actionTimeout: 15_000,
+    navigationTimeout: 15_000,
     trace: "retain-on-failure",
     launchOptions: { executablePath: CHROMIUM, args: isRoot ? [...args, "--no-sandbox"] : args },
   },

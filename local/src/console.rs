@@ -200,7 +200,7 @@ impl Served {
         } else {
             ServeDir::new(files).append_index_html_on_directories(false).oneshot(request).await
         };
-        answer.map(Body::new).into_response()
+        answer.map(|response| response.map(Body::new)).into_response()
     }
 }
 

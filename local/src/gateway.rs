@@ -15,6 +15,7 @@ use axum::{
     },
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
+    routing::any,
 };
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -50,10 +51,10 @@ impl Gateway {
     /// the distribution has it on AWS.
     pub fn router(self, local: Router, console: Option<Router>) -> Router {
         let gateway = Arc::new(self);
-        let api = Router::new().fallback(handle).with_state(Arc::clone(&gateway));
+        let api = any(handle).with_state(Arc::clone(&gateway));
         let routes = match console {
             None => local.fallback_service(api),
-            Some(console) => local.route_service("/api/{*path}", api).fallback_service(console),
+            Some(console) => local.route("/api/{*path}", api).fallback_service(console),
         };
         routes.layer(middleware::from_fn_with_state(gateway, cors))
     }

@@ -105,12 +105,12 @@ pub struct Running {
 #[derive(Debug, Serialize)]
 pub struct Ready<'a> {
     event: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    console: Option<&'a str>,
-    customer: &'a str,
     api: &'a str,
     webhook: &'a str,
     provider: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    console: Option<&'a str>,
+    customer: &'a str,
 }
 
 /// Starts everything; `say` is told what is being done.

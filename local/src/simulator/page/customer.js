@@ -86,7 +86,8 @@ function newPhone(account) {
         choose(phone, person.id);
         phone.text.focus();
     });
-    phone.thread = element("ol", { className: "thread", tabIndex: 0 });
+    phone.bubbles = element("ol");
+    phone.thread = element("div", { className: "thread", tabIndex: 0 }, phone.bubbles);
     phone.thread.setAttribute("aria-label", `Chat with ${name}`);
     phone.thread.setAttribute("role", "log");
 
@@ -224,9 +225,9 @@ function render(phone) {
         element("option", { value: id, textContent: name === id ? id : `${name} (${id})`, selected: id === phone.customer })));
     const { thread, messages } = phone;
     const atEnd = thread.scrollHeight - thread.scrollTop - thread.clientHeight < 40;
-    thread.replaceChildren(...messages.map(message => bubble(phone, message, messages)));
+    phone.bubbles.replaceChildren(...messages.map(message => bubble(phone, message, messages)));
     if (!messages.length) {
-        thread.append(element("li", { className: "note", textContent: "Nothing yet. Write something below." }));
+        phone.bubbles.append(element("li", { className: "note", textContent: "Nothing yet. Write something below." }));
     }
     if (atEnd) {
         thread.scrollTop = thread.scrollHeight;
