@@ -9,7 +9,9 @@ mod report;
 use std::{path::PathBuf, sync::Arc};
 
 use crate::{
+    console::Source,
     error::{Error, Result},
+    issuer,
     start::{self, Binaries, Options},
 };
 
@@ -71,6 +73,8 @@ impl Rig {
             fresh: true,
             template: bench.template.clone(),
             binaries: bench.binaries.clone(),
+            console: Source::None,
+            token_lifetime: issuer::TOKEN_LIFETIME,
             meter,
             parameters: std::collections::BTreeMap::new(),
             encryption_key: None,

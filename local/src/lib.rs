@@ -4,12 +4,14 @@
 pub mod authorizer;
 pub mod bench;
 pub mod client;
+pub mod console;
 pub mod developer;
 pub mod error;
 pub mod event;
 pub mod function_url;
 pub mod functions;
 pub mod gateway;
+pub mod issuer;
 pub mod kms;
 pub mod meter;
 pub mod replay;

@@ -5,12 +5,15 @@ use std::{
     env, io,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
 use local::{
     bench::{self, Bench},
+    console::Source,
     error::{Error, Result},
+    issuer,
     replay::{self, Replay},
     start::{self, Binaries, Options, Running},
 };
@@ -38,6 +41,12 @@ struct Arguments {
     /// Write one JSON object a line to standard output; text for humans goes to standard error
     #[arg(long)]
     json: bool,
+    /// Leave the console out: neither built nor served
+    #[arg(long)]
+    no_console: bool,
+    /// How long the tokens of people who sign in are good, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = issuer::TOKEN_LIFETIME.as_secs())]
+    token_lifetime: u64,
     /// Count the functions' calls of `DynamoDB`, for GET /local/meter
     #[arg(long)]
     meter: bool,
@@ -198,6 +207,12 @@ impl Arguments {
                 None if self.no_build => Binaries::Kept { release: self.release },
                 None => Binaries::Built { release: self.release },
             },
+            console: match (self.no_console, self.no_build) {
+                (true, _) => Source::None,
+                (false, true) => Source::Kept,
+                (false, false) => Source::Built,
+            },
+            token_lifetime: Duration::from_secs(self.token_lifetime),
             meter: self.meter,
             parameters: self.parameters.into_iter().collect::<BTreeMap<_, _>>(),
             encryption_key: variable("ENCRYPTION_KEY")?,
@@ -229,11 +244,19 @@ fn find_template(folder: &Path) -> Result<PathBuf> {
 }
 
 fn introduction(running: &Running) -> String {
-    let Running { api, webhook, provider, dynamodb, table, data, .. } = running;
+    let Running { api, webhook, provider, customer, dynamodb, table, data, .. } = running;
     let data = data.path().display();
+    let console = match (&running.console, &running.console_problem) {
+        (Some(console), None) => console.as_str(),
+        (_, Some(problem)) => problem.as_str(),
+        (None, None) => "left out",
+    };
     format!(
         r#"
 Everything is up. Ctrl-C stops it.
+
+  Console             {console}
+  Play the customer   {customer}
 
   HTTP API            {api}
   Webhook             {webhook}
@@ -241,7 +264,8 @@ Everything is up. Ctrl-C stops it.
   DynamoDB            {dynamodb} (table {table})
   Data and logs       {data}
 
-Try it, in another terminal:
+Open the two pages side by side: in the console, sign in and connect WhatsApp under Settings > Socials, with the phone number ID 1001 and the API
+key sim_whatsapp_1001; then write as a customer. Or try it in another terminal:
 
   # sign in
   TOKEN=$(curl -s '{api}/local/token?organization=acme&user=ann&role=admin' | cut -d '"' -f 4)

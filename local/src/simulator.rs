@@ -3,8 +3,11 @@
 //! Any key `sim_<platform>_<account id>` speaks for that account; others get 401. It knows nothing of the rest of this crate's
 //! system: it delivers to whatever URL was registered with it.
 
+mod inbound;
 mod messages;
+mod page;
 mod payloads;
+mod threads;
 mod webhooks;
 
 use std::{
@@ -32,8 +35,9 @@ use tokio::{net::TcpStream, time::sleep};
 use tower::ServiceExt as _;
 
 use crate::event::{epoch_millis, json_response};
+use inbound::{Inbound, Kind};
 use messages::{Refusal, Sent};
-use payloads::Inbound;
+use threads::Threads;
 use webhooks::{Registration, Webhooks};
 
 /// How long a call with the fault `timeout` is held before its connection is cut.
@@ -72,6 +76,7 @@ struct Memory {
     faults: Vec<Fault>,
     settings: Settings,
     sent: Vec<Sent>,
+    threads: Threads,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,7 +132,7 @@ enum FaultKind {
     ServerError,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Endpoint {
     Messages,
@@ -180,6 +185,25 @@ impl FaultKind {
             other => Self::Reject(other.strip_prefix("reject:")?.parse().ok()?),
         })
     }
+
+    fn name(self) -> String {
+        let name = match self {
+            Self::Unauthorized => "unauthorized",
+            Self::RateLimit => "rate_limit",
+            Self::RateLimit400 => "rate_limit_400",
+            Self::Timeout => "timeout",
+            Self::DropAfterAccept => "drop_after_accept",
+            Self::ServerError => "server_error",
+            Self::Reject(code) => return format!("reject:{code}"),
+        };
+        name.to_owned()
+    }
+}
+
+impl Fault {
+    fn listed(&self) -> Value {
+        json!({ "fault": self.kind.name(), "calls": self.calls, "accountId": self.account, "path": self.endpoint })
+    }
 }
 
 impl Simulator {
@@ -227,13 +251,16 @@ impl Simulator {
             .route("/{version}/me", get(graph_me))
             .route("/{version}/me/messages", post(send_graph))
             .route("/simulate/inbound", post(simulate_inbound))
-            .route("/simulate/fault", post(simulate_fault))
+            .route("/simulate/accounts", get(simulate_accounts))
+            .route("/simulate/thread", get(simulate_thread))
+            .route("/simulate/fault", get(read_faults).post(simulate_fault))
             .route("/simulate/sent", get(simulate_sent))
             .route("/simulate/status", post(simulate_status))
             .route("/simulate/settings", get(read_settings).post(simulate_settings))
             .route("/simulate/undelivered", get(undelivered))
             .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
             .with_state(self.clone())
+            .merge(page::router())
     }
 
     fn fault(&self, endpoint: Endpoint, account: &Account) -> Option<FaultKind> {
@@ -296,10 +323,13 @@ impl Simulator {
             Statuses::Reversed => statuses.reverse(),
             Statuses::Doubled => statuses = statuses.into_iter().flat_map(|status| [status, status]).collect(),
         }
+        let now = now_ms();
+        locked(&self.state).threads.receive(&sent, now);
         for (step, status) in (1..).zip(statuses) {
             let delay = Duration::from_millis(settings.delay_ms * step);
-            let at = now_ms() + i64::try_from(delay.as_millis()).unwrap_or_default();
+            let at = now + i64::try_from(delay.as_millis()).unwrap_or_default();
             if let Some(payload) = payloads::status(&sent, status, at, None) {
+                locked(&self.state).threads.tell(&sent, status, at);
                 // A number without a webhook hears nothing.
                 drop(self.webhooks.deliver(&sent.account, payload.to_string(), delay));
             }
@@ -453,11 +483,67 @@ async fn simulate_inbound(State(simulator): State<Simulator>, body: Bytes) -> Re
         Err(error) => return problem(error),
     };
     let account = inbound.account();
-    let (id, payload) = match inbound.payload(now_ms()) {
-        Ok(parts) => parts,
+    let edits = inbound.target().map_or(0, |target| locked(&simulator.state).threads.edits(&account, target));
+    let written = match inbound.written(now_ms(), edits) {
+        Ok(written) => written,
         Err(error) => return problem(error),
     };
-    first_attempt(&simulator, &account, payload, &json!({ "id": id })).await
+    if let Some(shown) = written.shown {
+        locked(&simulator.state).threads.note(&account, shown);
+    }
+    first_attempt(&simulator, &account, written.body, &json!({ "id": written.id })).await
+}
+
+/// The accounts that can be written to, with what their platform has, and their customers so far.
+async fn simulate_accounts(State(simulator): State<Simulator>) -> Response {
+    let connected = simulator.webhooks.accounts();
+    let threads = &locked(&simulator.state).threads;
+    let mut accounts = connected.clone();
+    for account in threads.accounts() {
+        if !accounts.contains(account) {
+            accounts.push(account.clone());
+        }
+    }
+    let listed = accounts.iter().map(|account| {
+        json!({
+            "platform": account.platform, "id": account.id, "connected": connected.contains(account),
+            "types": Kind::of(account.platform), "statuses": payloads::statuses(account.platform), "customers": threads.customers(account),
+        })
+    });
+    json_response(StatusCode::OK, &json!({ "accounts": listed.collect::<Vec<_>>() }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ThreadRequest {
+    platform: Platform,
+    account_id: String,
+    customer: String,
+    #[serde(default = "a_screenful")]
+    limit: usize,
+}
+
+fn a_screenful() -> usize {
+    100
+}
+
+/// The last messages of a conversation, as the customer's phone shows them, oldest first.
+async fn simulate_thread(State(simulator): State<Simulator>, Query(request): Query<ThreadRequest>) -> Response {
+    let account = Account { platform: request.platform, id: request.account_id };
+    let is_waiting = |id: &str| simulator.webhooks.is_waiting(&account, id);
+    let threads = &locked(&simulator.state).threads;
+    let messages = threads.messages(&account, &request.customer, request.limit, now_ms(), is_waiting);
+    json_response(StatusCode::OK, &json!({ "messages": messages }))
+}
+
+/// What will go wrong, in the order in which it was asked for.
+async fn read_faults(State(simulator): State<Simulator>) -> Response {
+    list_faults(&locked(&simulator.state).faults)
+}
+
+fn list_faults(faults: &[Fault]) -> Response {
+    let faults: Vec<Value> = faults.iter().map(Fault::listed).collect();
+    json_response(StatusCode::OK, &json!({ "faults": faults }))
 }
 
 /// Delivers now, and tells how the first attempt went; later ones go on behind the scenes.
@@ -506,7 +592,7 @@ async fn simulate_fault(State(simulator): State<Simulator>, body: Bytes) -> Resp
              calls is at least 1",
         );
     }
-    json_response(StatusCode::OK, &json!({ "faults": faults.len() }))
+    list_faults(faults)
 }
 
 async fn simulate_sent(State(simulator): State<Simulator>) -> Response {
@@ -550,6 +636,7 @@ async fn simulate_status(State(simulator): State<Simulator>, body: Bytes) -> Res
     let Some(payload) = payloads::status(&sent, &request.status, at, request.errors) else {
         return problem(format!("{} reports no status {}", sent.account.platform.name(), request.status));
     };
+    locked(&simulator.state).threads.tell(&sent, &request.status, at);
     first_attempt(&simulator, &sent.account, payload.to_string(), &json!({ "id": sent.id })).await
 }
 

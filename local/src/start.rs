@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{Router, serve::ListenerExt as _};
@@ -14,10 +15,12 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     authorizer::SigningKey,
+    console,
     developer::{self, Developer},
     error::{Error, Result},
     function_url, functions,
     gateway::Gateway,
+    issuer::{self, Issuer},
     kms::Kms,
     meter::Meter,
     runtime::Lambda,
@@ -42,6 +45,10 @@ pub struct Options {
     pub template: PathBuf,
     /// Where the functions' binaries come from.
     pub binaries: Binaries,
+    /// Where the console's files come from.
+    pub console: console::Source,
+    /// How long the tokens of people who sign in are good.
+    pub token_lifetime: Duration,
     /// Whether to count calls of `DynamoDB`.
     pub meter: bool,
     /// Values for the template's parameters.
@@ -82,6 +89,12 @@ pub struct Running {
     pub dynamodb: String,
     /// The table in it.
     pub table: String,
+    /// The console's address, where it is served.
+    pub console: Option<String>,
+    /// Why the console is not there, though it should be.
+    pub console_problem: Option<String>,
+    /// The page to play the customer on.
+    pub customer: String,
     /// The data folder, held until the system stops.
     pub data: DataFolder,
     lambda: Arc<Lambda>,
@@ -95,6 +108,9 @@ pub struct Ready<'a> {
     api: &'a str,
     webhook: &'a str,
     provider: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    console: Option<&'a str>,
+    customer: &'a str,
 }
 
 /// Starts everything; `say` is told what is being done.
@@ -115,6 +131,8 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     };
     let system = template::load(&options.template, &emulation)?;
     let binaries = find_binaries(options, &system, &say).await?;
+    let console = find_console(options, &system, &emulation.api, &say);
+    let console_problem = console.as_ref().and_then(|(_, problem)| problem.clone());
 
     say("Opening the table…");
     let dynamodb_listener = private_listener("DynamoDB")?;
@@ -145,13 +163,18 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     }
     let key_file = data.file(state::SIGNING_KEY_FILE);
     let signing_key = Arc::new(SigningKey::open(&key_file)?);
-    let developer = Developer {
+    let issuer = Issuer {
         signing_key: Arc::clone(&signing_key),
         authorizer: system.api.authorizer.clone().unwrap_or_else(|| Authorizer {
             issuer: template::issuer(&emulation.api),
             audience: vec![AUDIENCE.to_owned()],
         }),
         claims: system.claims,
+        token_lifetime: options.token_lifetime,
+        origin: emulation.api.clone(),
+        grants: Arc::default(),
+    };
+    let developer = Developer {
         lambda: Arc::clone(&lambda),
         kms,
         meter,
@@ -172,9 +195,14 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     })?;
     serve(url_listener, function_url::router(system.webhook, Arc::clone(&lambda)))?;
     let gateway = Gateway { api: system.api, lambda: Arc::clone(&lambda), signing_key };
-    serve(api_listener, gateway.router(developer::router(developer)))?;
+    let local = developer::router(developer).merge(issuer::router(issuer));
+    let console_url = console.is_some().then(|| format!("{}/", emulation.api));
+    serve(api_listener, gateway.router(local, console.map(|(router, _)| router)))?;
     simulator.serve(provider_listener).map_err(|source| Error::Listen { port: 0, what: "the provider", source })?;
     Ok(Running {
+        console: console_url,
+        console_problem,
+        customer: format!("{}/", emulation.provider),
         api: emulation.api,
         webhook: system.webhook_url,
         provider: emulation.provider,
@@ -190,7 +218,14 @@ impl Running {
     /// What a program reads on the first line.
     #[must_use]
     pub fn ready(&self) -> Ready<'_> {
-        Ready { event: "ready", api: &self.api, webhook: &self.webhook, provider: &self.provider }
+        Ready {
+            event: "ready",
+            console: self.console.as_deref(),
+            customer: &self.customer,
+            api: &self.api,
+            webhook: &self.webhook,
+            provider: &self.provider,
+        }
     }
 
     /// Stops every process and keeps what must be kept.
@@ -198,6 +233,23 @@ impl Running {
         self.lambda.stop().await;
         self.simulator.stop();
     }
+}
+
+/// What serves the console, and why it cannot be there, where that is so.
+fn find_console(
+    options: &Options,
+    system: &System,
+    origin: &str,
+    say: &impl Fn(&str),
+) -> Option<(Router, Option<String>)> {
+    let console = system.console.as_ref().filter(|_| options.console != console::Source::None)?;
+    let workspace = options.template.parent().unwrap_or(Path::new("."));
+    let files = console::find(workspace, options.console, say);
+    let problem = files.as_ref().err().cloned();
+    if let Some(problem) = &problem {
+        say(problem);
+    }
+    Some((console::router(files, console, origin.to_owned()), problem))
 }
 
 async fn find_binaries(

@@ -58,6 +58,8 @@ pub struct System {
     pub key_aliases: Vec<String>,
     /// The claims that carry organization, user and role.
     pub claims: ClaimNames,
+    /// How the console is served, where the template has one.
+    pub console: Option<Console>,
 }
 
 /// A function as the template declares it.
@@ -138,6 +140,15 @@ pub struct Table {
     pub create: Value,
     /// The attribute that expires items.
     pub ttl_attribute: Option<String>,
+}
+
+/// What the console's files are served with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Console {
+    /// The headers of every answer, from the response headers policy.
+    pub headers: Vec<(String, String)>,
+    /// The text of `config.json`, the output `ConsoleConfig`.
+    pub config: String,
 }
 
 /// Names of the claims, as the functions are told.
@@ -229,7 +240,6 @@ impl<'a> Template<'a> {
                 "JwtIssuer" => Some(issuer(&emulation.api)),
                 "JwtAudience" => Some(AUDIENCE.to_owned()),
                 "Dialog360BaseUrl" | "GraphBaseUrl" => Some(emulation.provider.clone()),
-                "CorsOrigin" if declaration["Default"].is_null() => Some("*".to_owned()),
                 _ => None,
             });
             let value = match (given, &declaration["Default"]) {
@@ -294,7 +304,40 @@ impl<'a> Template<'a> {
                 user: self.parameter_or("UserClaim", "sub"),
                 role: self.parameter_or("RoleClaim", "role"),
             },
+            console: self.console()?,
         })
+    }
+
+    fn console(&self) -> Result<Option<Console>> {
+        let mut policies = self.resources()?.iter();
+        let Some((id, policy)) =
+            policies.find(|(_, resource)| resource["Type"] == "AWS::CloudFront::ResponseHeadersPolicy")
+        else {
+            return Ok(None);
+        };
+        let place = format!("Resources.{id}.Properties.ResponseHeadersPolicyConfig");
+        let policy = self.required(&policy["Properties"]["ResponseHeadersPolicyConfig"], &place)?;
+        only_keys(&policy, &place, &["Name", "Comment", "SecurityHeadersConfig", "CustomHeadersConfig"])?;
+        let mut headers = Vec::new();
+        let place = format!("{place}.SecurityHeadersConfig");
+        for (name, header) in policy["SecurityHeadersConfig"].as_object().into_iter().flatten() {
+            let text = |key: &str| as_text(&header[key], &format!("{place}.{name}.{key}"));
+            headers.push(match name.as_str() {
+                "ContentSecurityPolicy" => ("content-security-policy".to_owned(), text("ContentSecurityPolicy")?),
+                "ContentTypeOptions" => ("x-content-type-options".to_owned(), "nosniff".to_owned()),
+                "FrameOptions" => ("x-frame-options".to_owned(), text("FrameOption")?),
+                "ReferrerPolicy" => ("referrer-policy".to_owned(), text("ReferrerPolicy")?),
+                // There is no TLS here to insist on.
+                "StrictTransportSecurity" => continue,
+                other => return Err(wrong(&place, format!("{other} is not served on this machine"))),
+            });
+        }
+        for header in policy["CustomHeadersConfig"]["Items"].as_array().into_iter().flatten() {
+            let text = |key: &str| as_text(&header[key], &format!("Resources.{id}: CustomHeadersConfig.{key}"));
+            headers.push((text("Header")?.to_ascii_lowercase(), text("Value")?));
+        }
+        let config = &self.document["Outputs"]["ConsoleConfig"]["Value"];
+        Ok(Some(Console { headers, config: self.text(config, "Outputs.ConsoleConfig.Value")? }))
     }
 
     fn parameter_or(&self, name: &str, default: &str) -> String {
@@ -948,6 +991,15 @@ mod tests {
         assert_eq!(system.webhook_url, "http://127.0.0.1:3001/api/v1/webhooks/360dialog");
         assert!(system.api.routes.iter().all(|route| route.authorized));
         assert!(system.api.cors.is_some());
+        let console = system.console.unwrap();
+        let config: Value = serde_json::from_str(&console.config).unwrap();
+        assert_eq!(config["issuer"], "http://127.0.0.1:3000/local");
+        assert_eq!(config["clientId"], "local");
+        assert_eq!(config["claims"]["organization"], "organizationId");
+        assert_eq!(config["webhookUrl"], "http://127.0.0.1:3001/api/v1/webhooks/360dialog");
+        let policy = &console.headers.iter().find(|(name, _)| name == "content-security-policy").unwrap().1;
+        assert!(policy.contains("connect-src 'self' http://127.0.0.1:3000; "), "{policy}");
+        assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
         assert_eq!(system.table.ttl_attribute.as_deref(), Some("expiresAt"));
     }
 

@@ -9,7 +9,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::OnceLock,
+    sync::{Once, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -36,17 +36,43 @@ pub struct Setup {
     pub arguments: Vec<String>,
     /// Variables, such as `ENCRYPTION_KEY`.
     pub variables: Vec<(String, String)>,
+    /// Whether the console is served, and built before; most tests do without.
+    pub console: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { template: None, binaries: target_folder(), arguments: Vec::new(), variables: Vec::new() }
+        Self { template: None, binaries: target_folder(), arguments: Vec::new(), variables: Vec::new(), console: false }
     }
 }
 
 /// The folder that cargo puts the functions' binaries into, beside that of the rig.
 pub fn target_folder() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_local")).parent().unwrap().to_owned()
+}
+
+/// `cargo test` builds the binaries of this package only.
+pub fn build_functions() {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+        // What the outer cargo says of this package would look like a change to build scripts.
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+                .iter()
+                .any(|prefix| text.starts_with(prefix))
+            {
+                cargo.env_remove(&name);
+            }
+        }
+        cargo.args(["build", "--quiet", "--workspace", "--bins"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success(), "the functions do not compile");
+    });
 }
 
 /// A running system with a data folder of its own; it is stopped when dropped.
@@ -100,6 +126,9 @@ pub fn command(setup: &Setup, data: &Path, port: u16) -> Command {
         .arg("--binaries")
         .arg(&setup.binaries)
         .args(&setup.arguments);
+    if !setup.console {
+        command.arg("--no-console");
+    }
     if let Some(template) = &setup.template {
         command.arg("--template").arg(template);
     }

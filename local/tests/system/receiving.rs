@@ -1391,3 +1391,54 @@ fn the_simulator_delivers_with_the_registered_header() {
         }
     });
 }
+
+#[test]
+fn every_type_that_a_simulated_customer_writes_is_understood() {
+    run(async |rig| {
+        for (platform, customer) in CUSTOMERS {
+            let (organization, account) = Organization::with(rig, platform).await;
+            let accounts = rig.request("GET", &format!("{}/simulate/accounts", rig.provider), &[], "").await.json();
+            let accounts = accounts["accounts"].as_array().unwrap();
+            let ours = accounts.iter().find(|listed| listed["id"] == account.id && listed["platform"] == platform);
+            let types = ours.unwrap()["types"].as_array().unwrap();
+            let act = async |kind: &Value, more: Value| {
+                let mut body = json!({ "platform": platform, "accountId": account.id, "from": customer, "type": kind });
+                body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                let answer = rig.simulate("inbound", body).await;
+                assert_eq!(answer["delivered"], true, "{platform} {kind}: {answer}");
+                answer["id"].clone()
+            };
+
+            let first = act(&json!("text"), json!({ "text": "The first words" })).await;
+            for kind in
+                types.iter().filter(|kind| !["text", "reaction", "edit", "unsend"].map(Value::from).contains(kind))
+            {
+                let before = organization.thread().await.len();
+                act(kind, json!({})).await;
+                let thread = organization.thread().await;
+                assert_eq!(thread.len(), before + 1, "{platform} {kind}");
+                let is_unsupported = thread.iter().any(|message| message["contentType"] == "unsupported");
+                assert!(!is_unsupported || kind == "unsupported", "{platform} {kind}");
+            }
+            let shown = async |words: &str| {
+                let thread = organization.thread().await;
+                thread.into_iter().find(|message| message["text"] == words).unwrap()
+            };
+            act(&json!("reaction"), json!({ "target": first, "emoji": "🎉" })).await;
+            assert_eq!(shown("The first words").await["reactions"][0]["emoji"], "🎉", "{platform}");
+            for words in ["Other words", "Better words"] {
+                act(&json!("edit"), json!({ "target": first, "text": words })).await;
+            }
+            act(&json!("reaction"), json!({ "target": first })).await;
+            assert_eq!(shown("Better words").await["reactions"], json!([]), "{platform}");
+            if types.contains(&json!("unsend")) {
+                act(&json!("unsend"), json!({ "target": first })).await;
+                assert!(
+                    organization.thread().await.iter().any(|message| message["deletedAt"].is_string()),
+                    "{platform}"
+                );
+            }
+            assert_eq!(account.quarantined().await, [] as [&str; 0], "{platform}");
+        }
+    });
+}

@@ -5,11 +5,10 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
-    env, fs,
-    path::Path,
+    fs,
     process::{Child, Command, Stdio},
     sync::{
-        LazyLock, Once,
+        LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -18,7 +17,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::support::{Answer, Rig, Setup, eventually};
+use crate::support::{Answer, Rig, Setup, build_functions, eventually};
 
 /// Longer than anything that happens by itself takes.
 pub const SOON: Duration = Duration::from_secs(15);
@@ -58,30 +57,6 @@ fn watch(rig: &Rig) -> Child {
     let mut command = Command::new("sh");
     command.args(["-c", script, &rig.pid().to_string()]).arg(rig.data());
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-}
-
-/// `cargo test` builds the binaries of this package only.
-pub fn build_functions() {
-    static BUILT: Once = Once::new();
-    BUILT.call_once(|| {
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
-        // What the outer cargo says of this package would look like a change to build scripts.
-        for (name, _) in env::vars_os() {
-            let text = name.to_string_lossy();
-            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
-                .iter()
-                .any(|prefix| text.starts_with(prefix))
-            {
-                cargo.env_remove(&name);
-            }
-        }
-        cargo.args(["build", "--quiet", "--workspace", "--bins"]);
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success(), "the functions do not compile");
-    });
 }
 
 /// A number that no other test has.
