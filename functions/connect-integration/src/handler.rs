@@ -200,3 +200,232 @@ fn integration(
         updated_at: now_ms,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+    use serde_json::{Value, json};
+    use shared::{store::OwnerStatus, webhook_token::Proof};
+    use testbed::{
+        call::{Answer, Call, claims},
+        engine::{Fault, Table},
+        given::{Account, sealed},
+        provider::{Asked, MockProvider},
+        vault::{Kms, vault},
+    };
+
+    use super::*;
+
+    const EVENT: &str = include_str!("../../../events/connect-integration.json");
+    /// The key in the event.
+    const KEY: &str = "sim_whatsapp_700100200300402";
+    const WEBHOOK_URL: &str = "https://hooks.example.com/api/v1/webhooks/360dialog";
+    const HEALTH: &str = "GET /health_status?fields=health_status,id,display_phone_number";
+    const REGISTER: &str = "POST /v1/configs/webhook";
+    const READ_BACK: &str = "GET /v1/configs/webhook";
+
+    fn secret() -> SecretString {
+        "a-webhook-token-of-the-tests".into()
+    }
+
+    /// What the provider says of a key of the account.
+    fn speaks_for(account: &Account) -> (u16, Value) {
+        (200, json!({ "id": account.id, "display_phone_number": "+49 171 3920012" }))
+    }
+
+    fn registered(url: &str) -> (u16, Value) {
+        (200, json!({ "url": url }))
+    }
+
+    struct Stage {
+        table: Table,
+        provider: MockProvider,
+        kms: Kms,
+        connecting: Connecting,
+    }
+
+    impl Stage {
+        /// With a provider that gives these answers.
+        async fn of(answers: impl IntoIterator<Item = (u16, Value)>) -> Self {
+            Self::at(Table::open().await, answers).await
+        }
+
+        async fn at(table: Table, answers: impl IntoIterator<Item = (u16, Value)>) -> Self {
+            let (vault, kms) = vault().await;
+            let provider = MockProvider::answering(answers).await;
+            let connecting = Connecting {
+                claims: claims(),
+                store: table.store(),
+                vault,
+                provider: provider.client(),
+                webhook_url: WEBHOOK_URL.into(),
+                webhook_secret: secret(),
+            };
+            Self { table, provider, kms, connecting }
+        }
+
+        async fn answer(&self, call: Call) -> Answer {
+            Answer::to(handle(&self.connecting, call.request()).await)
+        }
+
+        /// The event, with the id of that account.
+        async fn connect(&self, account: &Account) -> Answer {
+            let body = json!({ "apiKey": KEY, "phoneNumberId": account.id });
+            self.answer(Call::of(EVENT).from(&account.organization).body(&body)).await
+        }
+
+        async fn stored(&self, account: &Account) -> Option<Integration> {
+            self.table.store().integration(&account.organization, account.platform).await.unwrap()
+        }
+
+        /// Who the account belongs to, and what becomes of its deliveries.
+        async fn owner(&self, account: &Account) -> Option<(OrganizationId, OwnerStatus)> {
+            let owner = self.table.store().owner_of_account(account.platform, &account.id).await.unwrap()?;
+            Some((owner.organization_id, owner.status))
+        }
+    }
+
+    #[tokio::test]
+    async fn the_key_is_verified_then_sealed_and_the_webhook_is_registered_with_a_token_of_its_own() {
+        let account = Account::whatsapp();
+        let stage = Stage::of([speaks_for(&account), registered(WEBHOOK_URL), registered(WEBHOOK_URL)]).await;
+
+        let answer = stage.connect(&account).await;
+
+        let asked = stage.provider.asked();
+        assert_eq!(stage.provider.calls(), [HEALTH, REGISTER, READ_BACK]);
+        assert!(asked.iter().all(|Asked { key, .. }| key == KEY));
+        assert_eq!(asked[1].body["url"], WEBHOOK_URL);
+        let token = asked[1].body["headers"]["Authorization"].as_str().unwrap().strip_prefix("Bearer ").unwrap();
+        let Account { organization, platform, id } = account.clone();
+        let proof = Proof::Account { platform, account: id, organization };
+        assert_eq!(webhook_token::verify(&secret(), token), Some(proof));
+
+        assert_eq!((answer.status, &answer.body["data"]["webhookVerified"]), (201, &json!(true)));
+        assert!(!answer.body.to_string().contains(KEY));
+        let stored = stage.stored(&account).await.unwrap();
+        let opened =
+            stage.connecting.vault.open(&account.organization, account.platform, &stored.credentials.sealed_key);
+        assert_eq!(opened.await.unwrap().expose_secret(), KEY);
+        assert!(!format!("{:?}", stage.table.partition(&format!("ORG#{}", account.organization)).await).contains(KEY));
+        assert_eq!(stage.owner(&account).await, Some((account.organization, OwnerStatus::Connected)));
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_not_the_accounts_changes_nothing() {
+        let account = Account::whatsapp();
+        let refusals = [
+            ((401, json!({ "meta": { "developer_message": "Invalid api_key" } })), "INVALID_CREDENTIALS"),
+            (speaks_for(&Account::whatsapp()), "ACCOUNT_MISMATCH"),
+        ];
+        for (said, code) in refusals {
+            let stage = Stage::of([said]).await;
+
+            stage.table.meter.start([]);
+            let answer = stage.connect(&account).await;
+
+            assert_eq!(answer.refusal(), (400, code));
+            assert_eq!((stage.table.meter.stop().calls, stage.kms.calls().len()), (vec![], 0));
+            assert_eq!(stage.provider.calls(), [HEALTH]);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_account_of_another_organization_stays_theirs_and_its_webhook_too() {
+        let theirs = Account::whatsapp();
+        let ours = Account { organization: Account::whatsapp().organization, ..theirs.clone() };
+        let stage = Stage::of([speaks_for(&theirs)]).await;
+        let before = theirs.connected(&stage.table.store(), sealed("Y2lwaGVy"), 0).await;
+
+        let answer = stage.connect(&ours).await;
+
+        assert_eq!(answer.refusal(), (409, "ACCOUNT_IN_USE"));
+        assert_eq!(stage.provider.calls(), [HEALTH]);
+        assert_eq!((stage.stored(&ours).await, stage.stored(&theirs).await), (None, Some(before)));
+        assert_eq!(stage.owner(&ours).await, Some((theirs.organization, OwnerStatus::Connected)));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_fails_gives_the_account_back() {
+        let account = Account::whatsapp();
+        let stage = Stage::of([speaks_for(&account), (400, json!({ "error": "not now" }))]).await;
+
+        let answer = stage.connect(&account).await;
+
+        assert_eq!(answer.refusal(), (422, "PROVIDER_REJECTED"));
+        assert_eq!((stage.stored(&account).await, stage.owner(&account).await), (None, None));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_fails_leaves_what_was_connected() {
+        let account = Account::whatsapp();
+        let stage = Stage::of([speaks_for(&account), (400, json!({ "error": "not now" }))]).await;
+        let before = account.connected(&stage.table.store(), sealed("Y2lwaGVy"), 0).await;
+
+        let answer = stage.connect(&account).await;
+
+        assert_eq!(answer.refusal(), (422, "PROVIDER_REJECTED"));
+        assert_eq!(stage.stored(&account).await, Some(before));
+        assert_eq!(stage.owner(&account).await, Some((account.organization, OwnerStatus::Connected)));
+    }
+
+    #[tokio::test]
+    async fn a_webhook_that_is_not_ours_afterwards_is_told() {
+        let account = Account::whatsapp();
+        let elsewhere = registered("https://elsewhere.example.com");
+        let stage = Stage::of([speaks_for(&account), registered(WEBHOOK_URL), elsewhere]).await;
+
+        let answer = stage.connect(&account).await;
+
+        assert_eq!((answer.status, &answer.body["data"]["webhookVerified"]), (201, &json!(false)));
+        assert_eq!(answer.body["data"]["errorMessage"], WEBHOOK_ELSEWHERE);
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_fails_tells_the_provider_nothing() {
+        let account = Account::whatsapp();
+        let stage = Stage::at(Table::without_retries().await, [speaks_for(&account)]).await;
+
+        stage.table.meter.start([(1, Fault::Before)]);
+        let answer = stage.connect(&account).await;
+
+        assert_eq!(answer.refusal(), (503, "UNAVAILABLE"));
+        assert_eq!(stage.table.meter.stop().calls, ["GetItem", "PutItem"]);
+        assert_eq!(stage.provider.calls(), [HEALTH]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_taken_is_refused_before_anything_is_read_or_asked() {
+        let stage = Stage::of([]).await;
+        let event = || Call::of(EVENT);
+        let with = |name: &str, value: Value| {
+            let mut body = json!({ "apiKey": KEY, "phoneNumberId": "700100200300402" });
+            body[name] = value;
+            event().body(&body)
+        };
+        let mut refused: Vec<_> =
+            event().by_strangers(&["admin"]).into_iter().map(|(call, code)| (call, (403, code))).collect();
+        refused.extend([
+            (event().path("platform", "telegram"), (400, "INVALID_PARAMETER")),
+            (with("apiKey", json!(null)), (400, "INVALID_BODY")),
+            (with("apiKey", json!(" ")), (400, "INVALID_BODY")),
+            (with("apiKey", json!("two words")), (400, "INVALID_BODY")),
+            (with("apiKey", json!("x".repeat(API_KEY_MAX_BYTES + 1))), (400, "INVALID_BODY")),
+            (with("phoneNumberId", json!(null)), (400, "INVALID_BODY")),
+            (with("phoneNumberId", json!("7001#1")), (400, "INVALID_BODY")),
+            (with("wabaId", json!("x".repeat(WABA_ID_MAX_BYTES + 1))), (400, "INVALID_BODY")),
+            // WhatsApp's id is none of an Instagram account.
+            (event().path("platform", "instagram"), (400, "INVALID_BODY")),
+        ]);
+
+        stage.table.meter.start([]);
+        for (call, refusal) in refused {
+            assert_eq!(stage.answer(call).await.refusal(), refusal);
+        }
+
+        assert_eq!(
+            (stage.table.meter.stop().calls, stage.provider.calls(), stage.kms.calls().len()),
+            (vec![], vec![], 0)
+        );
+    }
+}

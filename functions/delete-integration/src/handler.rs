@@ -10,3 +10,91 @@ pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> 
     let message = format!("{} is removed. Its conversations stay.", platform.display_name());
     http::ok_with_message(StatusCode::OK, &(), &message)
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::store::keys;
+    use testbed::{
+        call::{Answer, Call, claims},
+        engine::{Fault, Table},
+        given::{Account, anna, sealed},
+    };
+
+    use super::*;
+
+    const EVENT: &str = include_str!("../../../events/delete-integration.json");
+
+    async fn answer(table: &Table, call: Call) -> Answer {
+        Answer::to(handle(&claims(), &table.store(), call.request()).await)
+    }
+
+    #[tokio::test]
+    async fn the_key_and_the_claim_are_gone_in_one_write_and_the_conversations_stay() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+        account.connected(&store, sealed("Y2lwaGVy"), 0).await;
+        let conversation = account.hears(&store, &anna(), "m1").await;
+
+        table.meter.start([]);
+        let answer = answer(&table, Call::of(EVENT).from(&account.organization)).await;
+
+        assert_eq!(table.meter.stop().calls, ["GetItem", "TransactWriteItems"]);
+        assert_eq!((answer.status, answer.body["data"].is_null()), (200, true));
+        assert_eq!(answer.body["message"], "WhatsApp is removed. Its conversations stay.");
+        assert_eq!(table.partition(&keys::organization(&account.organization)).await, []);
+        assert_eq!(store.owner_of_account(account.platform, &account.id).await.unwrap(), None);
+        assert_eq!(account.only(&store).await, conversation);
+    }
+
+    #[tokio::test]
+    async fn what_another_organization_has_connected_is_not_found_and_stays() {
+        let (table, account, other) = (Table::open().await, Account::whatsapp(), Account::whatsapp());
+        let theirs = account.connected(&table.store(), sealed("Y2lwaGVy"), 0).await;
+
+        table.meter.start([]);
+        let answer = answer(&table, Call::of(EVENT).from(&other.organization)).await;
+
+        assert_eq!(answer.refusal(), (404, "INTEGRATION_NOT_FOUND"));
+        assert_eq!(table.meter.stop().calls, ["GetItem"]);
+        assert_eq!(table.store().integration(&account.organization, account.platform).await.unwrap(), Some(theirs));
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_changes_nothing_and_is_told() {
+        let (table, account) = (Table::without_retries().await, Account::whatsapp());
+        let before = account.connected(&table.store(), sealed("Y2lwaGVy"), 0).await;
+
+        table.meter.start([(1, Fault::Before)]);
+        let answer = answer(&table, Call::of(EVENT).from(&account.organization)).await;
+
+        assert_eq!(answer.refusal(), (503, "UNAVAILABLE"));
+        assert_eq!(table.meter.stop().calls, ["GetItem", "TransactWriteItems"]);
+        assert_eq!(table.store().integration(&account.organization, account.platform).await.unwrap(), Some(before));
+    }
+
+    #[tokio::test]
+    async fn strangers_are_refused_before_anything_is_read() {
+        let table = Table::open().await;
+
+        table.meter.start([]);
+        for (call, code) in Call::of(EVENT).by_strangers(&["admin"]) {
+            assert_eq!(answer(&table, call).await.refusal(), (403, code));
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_platform_is_refused_before_anything_is_read() {
+        let table = Table::open().await;
+
+        table.meter.start([]);
+        for platform in ["", "telegram", "WhatsApp", "whatsapp#1"] {
+            let answer = answer(&table, Call::of(EVENT).path("platform", platform)).await;
+            assert_eq!(answer.refusal(), (400, "INVALID_PARAMETER"), "{platform}");
+            assert_eq!(answer.body["error"]["details"]["parameter"], "platform");
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+}

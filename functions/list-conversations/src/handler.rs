@@ -62,3 +62,144 @@ fn filter(request: &Request, caller: &Caller) -> Result<InboxFilter> {
     let assigned_to = parameter("assignedTo").map(|user| if user == "me" { caller.user.clone() } else { user });
     Ok(InboxFilter { channels, status, unread, assigned_to, label: parameter("label") })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use shared::store::{Assignee, Changes};
+    use testbed::{
+        call::{Answer, Call, claims},
+        engine::{Fault, Table},
+        given::{Account, anna, phone},
+    };
+
+    use super::*;
+
+    const EVENT: &str = include_str!("../../../events/list-conversations.json");
+
+    async fn answer(table: &Table, call: Call) -> Answer {
+        Answer::to(handle(&claims(), &table.store(), call.request()).await)
+    }
+
+    fn ids(answer: &Answer) -> Vec<&str> {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let items = answer.body["data"]["items"].as_array().unwrap();
+        items.iter().map(|item| item["id"].as_str().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_events_filter_finds_the_open_conversation() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let conversation = account.hears(&table.store(), &anna(), "m1").await;
+
+        table.meter.start([]);
+        let answer = answer(&table, Call::of(EVENT).from(&account.organization)).await;
+
+        assert_eq!(table.meter.stop().calls, ["Query", "Query"], "the inbox, and what is unread");
+        assert_eq!(ids(&answer), [conversation.id.as_str()]);
+        assert_eq!(answer.body["data"]["pagination"], json!({ "limit": 20, "hasNext": false, "nextCursor": null }));
+    }
+
+    #[tokio::test]
+    async fn a_parameter_that_cannot_be_taken_is_named_before_anything_is_read() {
+        let table = Table::open().await;
+
+        table.meter.start([]);
+        let refused = [
+            ("channel", "telegram"),
+            ("channel", "WhatsApp"),
+            ("status", "archived"),
+            ("unread", "yes"),
+            ("limit", "0"),
+            ("limit", "101"),
+            ("limit", "many"),
+        ];
+        for (name, value) in refused {
+            let answer = answer(&table, Call::of(EVENT).query(&[(name, value)])).await;
+            assert_eq!(answer.refusal(), (400, "INVALID_PARAMETER"), "{name}={value}");
+            assert_eq!(answer.body["error"]["details"]["parameter"], name);
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_cursor_leads_on_in_its_own_list_only() {
+        let (table, account, other) = (Table::open().await, Account::whatsapp(), Account::whatsapp());
+        for number in ["491713920012", "491713920013"] {
+            account.hears(&table.store(), &phone(number), number).await;
+        }
+        let call = Call::of(EVENT).from(&account.organization);
+        let first = answer(&table, call.clone().query(&[("limit", "1")])).await;
+        let cursor = first.body["data"]["pagination"]["nextCursor"].as_str().unwrap();
+
+        let second = answer(&table, call.clone().query(&[("limit", "1"), ("cursor", cursor)])).await;
+        table.meter.start([]);
+        let elsewhere = [
+            call.clone().query(&[("cursor", cursor), ("channel", "whatsapp")]),
+            call.clone().query(&[("cursor", "bm90IGEgY3Vyc29y")]),
+            call.from(&other.organization).query(&[("cursor", cursor)]),
+        ];
+        for call in elsewhere {
+            assert_eq!(answer(&table, call).await.refusal(), (400, "INVALID_CURSOR"));
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+        assert_ne!(ids(&first), ids(&second));
+        assert_eq!(second.body["data"]["pagination"]["nextCursor"], Value::Null);
+    }
+
+    #[tokio::test]
+    async fn me_is_the_caller() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+        let mine = account.hears(&store, &anna(), "m1").await;
+        account.hears(&store, &phone("491713920013"), "m2").await;
+        let changes = Changes { assigned_to: Some(Assignee::User("ann".into())), ..Changes::default() };
+        store.change_conversation(&account.organization, &mine.id, &changes, clock::now_ms()).await.unwrap();
+
+        let call = Call::of(EVENT).from(&account.organization);
+        let by_me = answer(&table, call.clone().query(&[("assignedTo", "me")])).await;
+        let by_name = answer(&table, call.clone().query(&[("assignedTo", "ann")])).await;
+        let by_another = answer(&table, call.query(&[("assignedTo", "bob")])).await;
+
+        assert_eq!((ids(&by_me), ids(&by_name)), (vec![mine.id.as_str()], vec![mine.id.as_str()]));
+        assert_eq!(ids(&by_another), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn another_organization_sees_none_of_it_and_only_its_channels_are_asked() {
+        let (table, account, other) = (Table::open().await, Account::whatsapp(), Account::whatsapp());
+        account.hears(&table.store(), &anna(), "m1").await;
+        let call = Call::of(EVENT).from(&other.organization);
+
+        for (channel, queries) in [("whatsapp", 1), ("social", 2), ("", Channel::ALL.len())] {
+            table.meter.start([]);
+            assert_eq!(ids(&answer(&table, call.clone().query(&[("channel", channel)])).await), [""; 0]);
+            assert_eq!(table.meter.stop().calls, vec!["Query"; queries], "{channel}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_does_not_answer_is_not_left_out() {
+        let (table, account) = (Table::without_retries().await, Account::whatsapp());
+        account.hears(&table.store(), &anna(), "m1").await;
+
+        table.meter.start([(1, Fault::Before)]);
+        let answer = answer(&table, Call::of(EVENT).from(&account.organization).query(&[])).await;
+
+        assert_eq!(answer.refusal(), (503, "UNAVAILABLE"));
+    }
+
+    #[tokio::test]
+    async fn strangers_are_refused_before_anything_is_read() {
+        let table = Table::open().await;
+
+        table.meter.start([]);
+        for (call, code) in Call::of(EVENT).by_strangers(&["admin", "operator"]) {
+            assert_eq!(answer(&table, call).await.refusal(), (403, code));
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+}

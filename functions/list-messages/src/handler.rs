@@ -54,3 +54,145 @@ async fn quoted(
     known.extend(try_join_all(look_ups.collect::<Vec<_>>()).await?.into_iter().flatten());
     Ok(known)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use shared::{event::IncomingMessage, store::Conversation};
+    use testbed::{
+        call::{Answer, Call, claims},
+        engine::Table,
+        given::{Account, anna, inbound, message, text},
+    };
+
+    use super::*;
+
+    const EVENT: &str = include_str!("../../../events/list-messages.json");
+
+    async fn answer(table: &Table, call: Call) -> Answer {
+        Answer::to(handle(&claims(), &table.store(), call.request()).await)
+    }
+
+    /// The call about a conversation, by somebody of the account's organization.
+    fn about(account: &Account, conversation: &Conversation) -> Call {
+        Call::of(EVENT).from(&account.organization).path("conversationId", conversation.id.as_str())
+    }
+
+    fn texts(answer: &Answer) -> Vec<&str> {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let items = answer.body["data"]["items"].as_array().unwrap();
+        items.iter().map(|item| item["text"].as_str().unwrap()).collect()
+    }
+
+    /// A conversation of three messages; the last one replies to the first.
+    async fn thread(table: &Table, account: &Account) -> Conversation {
+        let store = table.store();
+        let reply = IncomingMessage { reply_to: Some("m1".into()), ..text(&anna(), "m3", 3) };
+        let events = vec![inbound(&anna(), "m1", 1), inbound(&anna(), "m2", 2), message(reply)];
+        account.receives(&store, 4, events).await;
+        account.only(&store).await
+    }
+
+    #[tokio::test]
+    async fn the_newest_come_first_and_a_quote_of_the_page_costs_nothing() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let conversation = thread(&table, &account).await;
+
+        table.meter.start([]);
+        let answer = answer(&table, about(&account, &conversation)).await;
+
+        assert_eq!(table.meter.stop().calls, ["GetItem", "Query"]);
+        assert_eq!(texts(&answer), ["m3", "m2", "m1"]);
+        let items = &answer.body["data"]["items"];
+        assert_eq!(items[0]["replyTo"], json!({ "id": items[2]["id"], "externalId": "m1" }));
+        assert_eq!(answer.body["data"]["pagination"], json!({ "limit": 20, "hasNext": false, "nextCursor": null }));
+    }
+
+    #[tokio::test]
+    async fn a_quote_of_an_older_page_is_looked_up() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let conversation = thread(&table, &account).await;
+        let whole = answer(&table, about(&account, &conversation)).await;
+
+        table.meter.start([]);
+        let answer = answer(&table, about(&account, &conversation).query(&[("limit", "1")])).await;
+
+        assert_eq!(table.meter.stop().calls, ["GetItem", "Query", "Query"]);
+        assert_eq!(texts(&answer), ["m3"]);
+        assert_eq!(answer.body["data"]["items"][0]["replyTo"]["id"], whole.body["data"]["items"][2]["id"]);
+    }
+
+    #[tokio::test]
+    async fn a_cursor_leads_on_in_its_own_conversation_only() {
+        let (table, account, other) = (Table::open().await, Account::whatsapp(), Account::whatsapp());
+        let conversation = thread(&table, &account).await;
+        let call = about(&account, &conversation);
+        let first = answer(&table, call.clone().query(&[("limit", "2")])).await;
+        let cursor = first.body["data"]["pagination"]["nextCursor"].as_str().unwrap();
+
+        let rest = answer(&table, call.clone().query(&[("cursor", cursor)])).await;
+        table.meter.start([]);
+        let elsewhere = [
+            call.clone().path("conversationId", &"0".repeat(32)).query(&[("cursor", cursor)]),
+            call.clone().from(&other.organization).query(&[("cursor", cursor)]),
+            call.query(&[("cursor", "bm90IGEgY3Vyc29y")]),
+        ];
+        for call in elsewhere {
+            assert_eq!(answer(&table, call).await.refusal(), (400, "INVALID_CURSOR"));
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+        assert_eq!((texts(&first), texts(&rest)), (vec!["m3", "m2"], vec!["m1"]));
+        assert_eq!(rest.body["data"]["pagination"]["nextCursor"], Value::Null);
+    }
+
+    #[tokio::test]
+    async fn messages_of_another_organization_are_not_looked_for() {
+        let (table, account, other) = (Table::open().await, Account::whatsapp(), Account::whatsapp());
+        let theirs = thread(&table, &account).await;
+
+        table.meter.start([]);
+        let answer = answer(&table, about(&other, &theirs)).await;
+
+        assert_eq!(answer.refusal(), (404, "CONVERSATION_NOT_FOUND"));
+        assert_eq!(table.meter.stop().calls, ["GetItem"]);
+    }
+
+    #[tokio::test]
+    async fn a_limit_that_cannot_be_taken_is_refused_before_anything_is_read() {
+        let table = Table::open().await;
+
+        table.meter.start([]);
+        for limit in ["0", "101", "-1", "many"] {
+            let answer = answer(&table, Call::of(EVENT).query(&[("limit", limit)])).await;
+            assert_eq!(answer.refusal(), (400, "INVALID_PARAMETER"), "{limit}");
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_an_id_is_not_found_before_anything_is_read() {
+        let table = Table::open().await;
+
+        table.meter.start([]);
+        for id in ["", "1", "0123456789ABCDEF0123456789ABCDEF", "0123456789abcdef0123456789abcde#"] {
+            let answer = answer(&table, Call::of(EVENT).path("conversationId", id)).await;
+            assert_eq!(answer.refusal(), (404, "CONVERSATION_NOT_FOUND"), "{id}");
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn strangers_are_refused_before_anything_is_read() {
+        let table = Table::open().await;
+
+        table.meter.start([]);
+        for (call, code) in Call::of(EVENT).by_strangers(&["admin", "operator"]) {
+            assert_eq!(answer(&table, call).await.refusal(), (403, code));
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+}

@@ -108,3 +108,165 @@ fn authenticate(webhook: &Webhook, request: &Request, body: &[u8]) -> Option<Pro
     });
     is_signed.then_some(Proof::Global)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use testbed::{
+        call::Call,
+        engine::{Fault, Table},
+        given::{Account, sealed, unique},
+    };
+
+    use super::*;
+
+    const EVENT: &str = include_str!("../../../events/receive-webhook.json");
+    /// The number that the event is about.
+    const NUMBER: &str = "700100200300402";
+    /// The token that the event carries.
+    const TOKEN: &str = "events-webhook-token";
+    const SIGNATURE_SECRET: &str = "a-secret-of-the-tests";
+
+    /// A delivery to a connected account, and everything that it takes.
+    struct Stage {
+        table: Table,
+        account: Account,
+        webhook: Webhook,
+    }
+
+    impl Stage {
+        async fn of(table: Table) -> Self {
+            let account = Account::whatsapp();
+            account.connected(&table.store(), sealed("Y2lwaGVy"), 0).await;
+            let signatures = SignatureSecrets { dialog360: Some(SIGNATURE_SECRET.into()), meta: None };
+            let webhook = Webhook::new(TOKEN.into(), signatures, table.store());
+            Self { table, account, webhook }
+        }
+
+        /// The event, about the account.
+        fn call(&self) -> Call {
+            let event: Value = serde_json::from_str(EVENT).unwrap();
+            Call::of(EVENT).text(&event["body"].as_str().unwrap().replace(NUMBER, self.account.id.as_str()))
+        }
+
+        async fn answer(&self, call: Call) -> u16 {
+            handle(&self.webhook, call.request()).await.status().as_u16()
+        }
+
+        /// The texts of all messages that the account has received.
+        async fn texts(&self) -> Vec<String> {
+            let (store, mut texts) = (self.table.store(), Vec::new());
+            for conversation in self.account.inbox(&store).await {
+                texts.extend(
+                    self.account.thread(&store, &conversation).await.into_iter().filter_map(|message| message.text),
+                );
+            }
+            texts
+        }
+    }
+
+    #[tokio::test]
+    async fn the_event_is_stored_once_however_often_it_comes() {
+        let stage = Stage::of(Table::open().await).await;
+
+        let first = stage.answer(stage.call()).await;
+        let again = stage.answer(stage.call()).await;
+
+        assert_eq!((first, again), (200, 200));
+        assert_eq!(stage.texts().await, ["Hello, is the blue one in stock?"]);
+        let conversation = stage.account.only(&stage.table.store()).await;
+        assert_eq!(conversation.customer_name.as_deref(), Some("Lena Vogt"));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_stored_is_not_acknowledged_and_is_stored_once_repeated() {
+        let stage = Stage::of(Table::without_retries().await).await;
+
+        for call in 0..3 {
+            stage.table.meter.start([(call, Fault::Before)]);
+            assert_eq!(stage.answer(stage.call()).await, 503, "{call}");
+            stage.table.meter.stop();
+        }
+
+        assert_eq!(stage.answer(stage.call()).await, 200);
+        assert_eq!(stage.texts().await, ["Hello, is the blue one in stock?"]);
+    }
+
+    #[tokio::test]
+    async fn without_proof_nothing_is_read_or_stored() {
+        let stage = Stage::of(Table::open().await).await;
+        let call = || stage.call().header("authorization", "");
+        let foreign = webhook_token::issue(
+            &"another-secret-of-the-tests".into(),
+            stage.account.platform,
+            &stage.account.id,
+            &stage.account.organization,
+        );
+        let refused = [
+            call(),
+            call().header("authorization", "Bearer "),
+            call().header("authorization", TOKEN),
+            call().header("authorization", &format!("Bearer {TOKEN}x")),
+            call().header("authorization", &format!("Bearer {}", foreign.expose_secret())),
+            call().header(DIALOG360_SIGNATURE, &"0".repeat(64)),
+            call().header(META_SIGNATURE, &format!("sha256={}", "0".repeat(64))),
+        ];
+
+        stage.table.meter.start([]);
+        for call in refused {
+            assert_eq!(stage.answer(call).await, 401);
+        }
+        assert_eq!(stage.answer(stage.call().text(&" ".repeat(BODY_MAX_BYTES + 1))).await, 413);
+        assert_eq!(stage.answer(stage.call().method("PUT")).await, 405);
+
+        assert_eq!(stage.table.meter.stop().calls, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn the_token_of_an_account_delivers_to_its_own_organization_only() {
+        let (stage, other) = (Stage::of(Table::open().await).await, Account::whatsapp());
+        let by = |account: &Account| {
+            let token = webhook_token::issue(&TOKEN.into(), account.platform, &account.id, &account.organization);
+            stage.call().header("authorization", &format!("Bearer {}", token.expose_secret()))
+        };
+
+        assert_eq!(stage.answer(by(&other)).await, 200, "it is kept in quarantine");
+        assert_eq!(stage.texts().await, [""; 0]);
+        assert_eq!(other.inbox(&stage.table.store()).await, []);
+        assert_eq!(stage.answer(by(&stage.account)).await, 200);
+        assert_eq!(stage.texts().await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_understood_is_kept_as_it_came_and_acknowledged() {
+        let stage = Stage::of(Table::open().await).await;
+        let mark = unique();
+        let raw = format!("{{ no JSON, {mark}");
+
+        assert_eq!(stage.answer(stage.call().text(&raw)).await, 200);
+
+        let kept = stage.table.partition(&format!("QUARANTINE#{}", clock::day(clock::now_ms()))).await;
+        let is_it = |raw: &[u8]| raw.ends_with(mark.as_bytes());
+        let kept: Vec<_> = kept.iter().filter(|item| is_it(item["raw"].as_b().unwrap().as_ref())).collect();
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        assert_eq!(kept[0]["raw"].as_b().unwrap().as_ref(), raw.as_bytes());
+    }
+
+    #[tokio::test]
+    async fn metas_handshake_needs_the_token_and_no_table() {
+        let stage = Stage::of(Table::open().await).await;
+        let shake = async |mode, token| {
+            let query = [("hub.mode", mode), ("hub.verify_token", token), ("hub.challenge", "1158201444")];
+            let response = handle(&stage.webhook, Call::of(EVENT).method("GET").query(&query).request()).await;
+            (response.status().as_u16(), String::from_utf8_lossy(response.body().as_ref()).into_owned())
+        };
+
+        stage.table.meter.start([]);
+        assert_eq!(shake("subscribe", TOKEN).await, (200, "1158201444".into()));
+        for (mode, token) in [("subscribe", ""), ("subscribe", "events-webhook-toke"), ("unsubscribe", TOKEN)] {
+            assert_eq!(shake(mode, token).await, (403, String::new()));
+        }
+
+        assert_eq!(stage.table.meter.stop().calls, [""; 0]);
+    }
+}

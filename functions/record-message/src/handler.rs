@@ -152,3 +152,149 @@ fn content(channel: Channel, text: String, call: Option<Call>) -> Result<Content
     parts.extend(texts.into_iter().filter_map(|(name, text)| Some((name.into(), json!(text?)))));
     Ok(Content { content_type: ContentType::Call, text, parts })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use shared::store::{Conversation, InboxFilter};
+    use testbed::{
+        call::{Answer, Call, claims},
+        engine::{Fault, Table},
+        given::Account,
+    };
+
+    use super::*;
+
+    const EVENT: &str = include_str!("../../../events/record-message.json");
+
+    async fn answer(table: &Table, call: Call) -> Answer {
+        Answer::to(handle(&claims(), &table.store(), call.request()).await)
+    }
+
+    fn recorded(sender: &str, id: &str) -> Value {
+        json!({ "customer": { "id": "visitor-1" }, "message": { "id": id, "sender": sender, "text": "Hello" } })
+    }
+
+    async fn website(account: &Account, store: &Store) -> Vec<Conversation> {
+        let filter = InboxFilter { channels: vec![Channel::Website], ..InboxFilter::default() };
+        store.inbox(&account.organization, &filter, None, 10).await.unwrap().conversations
+    }
+
+    #[tokio::test]
+    async fn the_event_becomes_one_message_however_often_it_comes() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+        let call = Call::of(EVENT).from(&account.organization);
+
+        let first = answer(&table, call.clone()).await;
+        let again = answer(&table, call).await;
+
+        assert_eq!((first.status, again.status), (201, 200));
+        assert_eq!(first.body["data"], again.body["data"]);
+        let data = &first.body["data"];
+        assert_eq!(
+            (&data["text"], &data["timestamp"]),
+            (&json!("When do you open?"), &json!("2026-11-23T09:40:00.000Z"))
+        );
+        let [conversation] = &website(&account, &store).await[..] else { panic!("one conversation") };
+        assert_eq!(data["conversationId"], json!(conversation.id));
+        assert_eq!(conversation.customer_name.as_deref(), Some("Max Beispiel"));
+        assert_eq!(account.thread(&store, conversation).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn only_what_the_customer_says_is_inbound_and_unread() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+        let call = Call::of(EVENT).from(&account.organization);
+
+        for (sender, direction) in [("operator", "outbound"), ("ai", "outbound"), ("customer", "inbound")] {
+            assert!(website(&account, &store).await.iter().all(|conversation| conversation.unread_from.is_none()));
+            let answer = answer(&table, call.clone().body(&recorded(sender, sender))).await;
+            assert_eq!(answer.status, 201);
+            assert_eq!(
+                (&answer.body["data"]["sender"], &answer.body["data"]["direction"]),
+                (&json!(sender), &json!(direction))
+            );
+        }
+        assert!(website(&account, &store).await[0].unread_from.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_cannot_be_taken_is_refused_before_anything_is_read() {
+        let table = Table::open().await;
+        let with = |pointer: &str, value: Value| {
+            let mut body = recorded("customer", "m1");
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            body.pointer_mut(parent).unwrap()[name] = value;
+            body
+        };
+        let too_far_ahead = clock::rfc3339(clock::now_ms() + AHEAD_MAX_MS + 60_000);
+        let refused = [
+            (with("/message/text", json!(" ")), json!("message.text")),
+            (with("/message/text", json!("x".repeat(TEXT_MAX_BYTES + 1))), json!("message.text")),
+            (with("/message/id", json!("")), json!("message.id")),
+            (with("/message/timestamp", json!("today")), json!("message.timestamp")),
+            (with("/message/timestamp", json!(too_far_ahead)), json!("message.timestamp")),
+            (with("/message/sender", json!("robot")), Value::Null),
+            (with("/customer/id", json!("a\0b")), json!("customer.id")),
+            (with("/customer/name", json!("x".repeat(NAME_MAX_BYTES + 1))), json!("customer.name")),
+            (with("/call", json!({ "direction": "inbound" })), json!("call")),
+            (with("/other", json!(1)), Value::Null),
+        ];
+
+        table.meter.start([]);
+        for (body, field) in refused {
+            let answer = answer(&table, Call::of(EVENT).body(&body)).await;
+            assert_eq!(answer.refusal(), (400, "INVALID_BODY"), "{field}");
+            assert_eq!(answer.body["error"]["details"]["field"], field);
+        }
+        for channel in ["whatsapp", "instagram", "email", ""] {
+            let answer = answer(&table, Call::of(EVENT).path("channel", channel)).await;
+            assert_eq!(answer.refusal(), (400, "INVALID_PARAMETER"), "{channel}");
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn one_customer_id_in_two_organizations_is_two_customers() {
+        let (table, account, other) = (Table::open().await, Account::whatsapp(), Account::whatsapp());
+
+        let ours = answer(&table, Call::of(EVENT).from(&account.organization)).await;
+        let theirs = answer(&table, Call::of(EVENT).from(&other.organization)).await;
+
+        assert_eq!((ours.status, theirs.status), (201, 201));
+        assert_ne!(ours.body["data"]["conversationId"], theirs.body["data"]["conversationId"]);
+        assert_eq!(website(&account, &table.store()).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_stored_whole_is_not_acknowledged_and_is_whole_once_repeated() {
+        let (table, account) = (Table::without_retries().await, Account::whatsapp());
+        let call = Call::of(EVENT).from(&account.organization);
+
+        for number in 0..3 {
+            table.meter.start([(number, Fault::Before)]);
+            assert_eq!(answer(&table, call.clone()).await.refusal(), (503, "UNAVAILABLE"), "{number}");
+            table.meter.stop();
+        }
+        let whole = answer(&table, call).await;
+
+        assert!(matches!(whole.status, 200 | 201), "{whole:?}");
+        let [conversation] = &website(&account, &table.store()).await[..] else { panic!("one conversation") };
+        assert_eq!(account.thread(&table.store(), conversation).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn strangers_are_refused_before_anything_is_read() {
+        let table = Table::open().await;
+
+        table.meter.start([]);
+        for (call, code) in Call::of(EVENT).by_strangers(&["admin", "service"]) {
+            assert_eq!(answer(&table, call).await.refusal(), (403, code));
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+}

@@ -247,3 +247,231 @@ fn answer(message: Message, conversation: &Conversation) -> Result<Response<Body
     let status = if message.answer == Some(Answer::Accepted) { StatusCode::CREATED } else { StatusCode::ACCEPTED };
     http::ok(status, &MessageView::new(message, conversation, clock::now_ms()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use shared::message::Direction;
+    use testbed::{
+        call::{Answer as Answered, Call, claims},
+        engine::{Fault, Table},
+        given::{Account, anna, at, inbound},
+        provider::{Asked, MockProvider},
+        vault::vault,
+    };
+
+    use super::*;
+
+    const EVENT: &str = include_str!("../../../events/send-message.json");
+    const TEXT: &str = "Yes, we have it in M and L.";
+    const SEND: &str = "POST /messages";
+
+    fn taken(external_id: &str) -> (u16, Value) {
+        (200, json!({ "messaging_product": "whatsapp", "messages": [{ "id": external_id }] }))
+    }
+
+    /// A connected account that a customer has just written to, and everything that a reply takes.
+    struct Stage {
+        table: Table,
+        account: Account,
+        conversation: Conversation,
+        provider: MockProvider,
+        sending: Sending,
+    }
+
+    impl Stage {
+        /// With a provider that gives these answers.
+        async fn of(answers: impl IntoIterator<Item = (u16, Value)>) -> Self {
+            Self::at(Table::open().await, answers).await
+        }
+
+        async fn at(table: Table, answers: impl IntoIterator<Item = (u16, Value)>) -> Self {
+            let (account, (vault, _), store) = (Account::whatsapp(), vault().await, table.store());
+            let key = vault.seal(&account.organization, account.platform, &"the-key".into()).await.unwrap();
+            account.connected(&store, key, 0).await;
+            let conversation = account.hears(&store, &anna(), "m1").await;
+            let provider = MockProvider::answering(answers).await;
+            let sending = Sending { claims: claims(), vault, provider: provider.client(), store };
+            Self { table, account, conversation, provider, sending }
+        }
+
+        /// The event, about the conversation.
+        fn call(&self) -> Call {
+            Call::of(EVENT).from(&self.account.organization).path("conversationId", self.conversation.id.as_str())
+        }
+
+        async fn answer(&self, call: Call) -> Answered {
+            Answered::to(handle(&self.sending, call.request()).await)
+        }
+
+        /// What the conversation holds that the customer did not write.
+        async fn outbound(&self) -> Vec<Message> {
+            let mut thread = self.account.thread(&self.table.store(), &self.conversation).await;
+            thread.retain(|message| message.direction == Direction::Outbound);
+            thread
+        }
+
+        async fn integration(&self) -> Integration {
+            let store = self.table.store();
+            store.integration(&self.account.organization, self.account.platform).await.unwrap().unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_leaves_once_and_is_stored_with_what_came_of_it() {
+        let stage = Stage::of([taken("wamid.A1")]).await;
+
+        let answer = stage.answer(stage.call()).await;
+        let again = stage.answer(stage.call()).await;
+
+        let [message] = &stage.outbound().await[..] else { panic!("one message") };
+        let body = json!({
+            "messaging_product": "whatsapp", "recipient_type": "individual", "to": "491713920012", "type": "text",
+            "text": { "body": TEXT, "preview_url": true },
+            "biz_opaque_callback_data": callback_data(&stage.conversation.id, &message.id),
+        });
+        assert_eq!(stage.provider.asked(), [Asked { call: SEND.into(), key: "the-key".into(), body }]);
+        assert_eq!((answer.status, &answer.body["data"]["status"]), (201, &json!("accepted")));
+        assert_eq!((again.status, &again.body["data"]), (201, &answer.body["data"]));
+        assert_eq!((message.status, message.external_id.as_deref()), (Some(Status::Accepted), Some("wamid.A1")));
+        assert_eq!(message.operator_id.as_deref(), Some("ann"));
+        assert_eq!(stage.account.only(&stage.table.store()).await.last_message_text, TEXT);
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_cannot_be_stored_does_not_leave() {
+        let stage = Stage::at(Table::without_retries().await, []).await;
+
+        // Conversation, key and integration are read before it; each attempt to store is followed by a look at the key.
+        stage.table.meter.start([3, 5, 7].map(|call| (call, Fault::Before)));
+        let answer = stage.answer(stage.call()).await;
+
+        assert_eq!(answer.refusal(), (503, "UNAVAILABLE"));
+        let calls = stage.table.meter.stop().calls;
+        assert_eq!([3, 5, 7].map(|call| calls[call].as_str()), ["TransactWriteItems"; 3]);
+        assert_eq!((stage.provider.calls(), stage.outbound().await), (vec![], vec![]));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_is_neither_stored_nor_sent() {
+        let stage = Stage::of([]).await;
+        let store = stage.table.store();
+        let with = |body: Value| stage.call().body(&body);
+        let late = Account { organization: stage.account.organization.clone(), ..Account::whatsapp() };
+        late.receives(&store, 1, vec![inbound(&anna(), "m0", 0)]).await;
+        let closed = late.conversation(&store, &anna()).await;
+        let other = Account::whatsapp();
+        let refused = [
+            (with(json!({ "text": "x".repeat(4097) })), (422, "TEXT_TOO_LONG")),
+            (with(json!({ "text": TEXT, "replyTo": "1" })), (404, "MESSAGE_NOT_FOUND")),
+            (stage.call().path("conversationId", closed.id.as_str()), (409, "NOT_CONNECTED")),
+            (stage.call().from(&other.organization), (404, "CONVERSATION_NOT_FOUND")),
+        ];
+
+        for (call, refusal) in refused {
+            assert_eq!(stage.answer(call).await.refusal(), refusal);
+        }
+        store.disconnect(&stage.account.organization, stage.account.platform, at(1)).await.unwrap();
+        assert_eq!(stage.answer(stage.call()).await.refusal(), (409, "NOT_CONNECTED"));
+
+        assert_eq!((stage.provider.calls(), stage.outbound().await), (vec![], vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_day_after_the_customers_last_message_nothing_is_sent() {
+        let mut stage = Stage::of([]).await;
+        let customer = Customer { phone: Some("491713920099".into()), ..Customer::default() };
+        stage.account.receives(&stage.table.store(), 1, vec![inbound(&customer, "m0", 0)]).await;
+        stage.conversation = stage.account.conversation(&stage.table.store(), &customer).await;
+
+        let answer = stage.answer(stage.call()).await;
+
+        assert_eq!(answer.refusal(), (422, "WINDOW_CLOSED"));
+        assert_eq!(answer.body["error"]["details"]["allowed"], json!(["template"]));
+        assert_eq!((stage.provider.calls(), stage.outbound().await), (vec![], vec![]));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_taken_is_refused_before_anything_is_read_or_sent() {
+        let stage = Stage::of([]).await;
+        let event = || Call::of(EVENT);
+        let mut refused: Vec<_> =
+            event().by_strangers(&["admin", "operator"]).into_iter().map(|(call, code)| (call, (403, code))).collect();
+        refused.extend([
+            (event().path("conversationId", "1"), (404, "CONVERSATION_NOT_FOUND")),
+            (event().header("idempotency-key", ""), (400, "IDEMPOTENCY_KEY_REQUIRED")),
+            (event().header("idempotency-key", &"x".repeat(65)), (400, "IDEMPOTENCY_KEY_REQUIRED")),
+            (event().header("idempotency-key", "two words"), (400, "IDEMPOTENCY_KEY_REQUIRED")),
+            (event().body(&json!({ "text": " \n" })), (400, "INVALID_BODY")),
+            (event().body(&json!({ "text": TEXT, "to": "491713920012" })), (400, "INVALID_BODY")),
+            (event().body(&json!({ "text": TEXT, "type": "template" })), (400, "INVALID_BODY")),
+            (event().header("content-type", ""), (415, "UNSUPPORTED_MEDIA_TYPE")),
+        ]);
+
+        stage.table.meter.start([]);
+        for (call, refusal) in refused {
+            assert_eq!(stage.answer(call).await.refusal(), refusal);
+        }
+
+        assert_eq!((stage.table.meter.stop().calls, stage.provider.calls()), (vec![], vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_of_the_provider_is_stored_and_told_again_without_asking_again() {
+        let error = json!({ "error": { "code": 131_047, "message": "(#131047) Re-engagement message" } });
+        let stage = Stage::of([(400, error)]).await;
+
+        let answer = stage.answer(stage.call()).await;
+        let again = stage.answer(stage.call()).await;
+
+        assert_eq!((answer.refusal(), again.refusal()), ((422, "PROVIDER_REJECTED"), (422, "PROVIDER_REJECTED")));
+        let [message] = &stage.outbound().await[..] else { panic!("one message") };
+        let details = json!({ "messageId": message.id, "code": "131047", "title": "(#131047) Re-engagement message" });
+        assert_eq!((&answer.body["error"]["details"], &again.body["error"]["details"]), (&details, &details));
+        assert_eq!(message.status, Some(Status::Failed));
+        assert_eq!(stage.integration().await.status, ConnectionStatus::Connected);
+        assert_eq!(stage.provider.calls(), [SEND]);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_the_provider_refuses_is_told_to_the_admin_and_not_used_again() {
+        let stage = Stage::of([(401, json!({ "meta": { "developer_message": "Invalid api_key" } }))]).await;
+
+        let first = stage.answer(stage.call()).await;
+        let next = stage.answer(stage.call().header("idempotency-key", "next")).await;
+
+        assert_eq!((first.refusal(), next.refusal()), ((422, "PROVIDER_REJECTED"), (409, "NOT_CONNECTED")));
+        let integration = stage.integration().await;
+        assert_eq!(
+            (integration.status, integration.error_message.as_deref()),
+            (ConnectionStatus::Error, Some(KEY_REFUSED))
+        );
+        assert_eq!(stage.provider.calls(), [SEND]);
+    }
+
+    #[tokio::test]
+    async fn what_may_have_left_is_unknown_and_never_sent_again() {
+        let stage = Stage::of([(502, json!({}))]).await;
+
+        let answer = stage.answer(stage.call()).await;
+        let again = stage.answer(stage.call()).await;
+
+        assert_eq!((answer.status, &answer.body["data"]["status"]), (202, &json!("unknown")));
+        assert_eq!((again.status, &again.body["data"]["id"]), (202, &answer.body["data"]["id"]));
+        assert_eq!(stage.outbound().await.len(), 1);
+        assert_eq!(stage.provider.calls(), [SEND]);
+    }
+
+    #[tokio::test]
+    async fn a_note_never_leaves() {
+        let stage = Stage::of([]).await;
+
+        let answer =
+            stage.answer(stage.call().body(&json!({ "text": "Regular customer", "type": "internal_note" }))).await;
+
+        assert_eq!((answer.status, &answer.body["data"]["type"]), (201, &json!("internal_note")));
+        assert_eq!(stage.outbound().await.len(), 1);
+        assert_eq!(stage.account.only(&stage.table.store()).await, stage.conversation, "nothing new in the inbox");
+        assert_eq!(stage.provider.calls(), [""; 0]);
+    }
+}

@@ -81,3 +81,141 @@ fn changes(request: UpdateConversationRequest, caller: &Caller, now_us: i64) -> 
     }
     Ok(Changes { status, read_up_to, unread: read == Some(false), assigned_to, labels })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use shared::store::Conversation;
+    use testbed::{
+        call::{Answer, Call, claims},
+        engine::Table,
+        given::{Account, anna},
+    };
+
+    use super::*;
+
+    const EVENT: &str = include_str!("../../../events/update-conversation.json");
+
+    async fn answer(table: &Table, call: Call) -> Answer {
+        Answer::to(handle(&claims(), &table.store(), call.request()).await)
+    }
+
+    /// The call about a conversation, by somebody of the account's organization.
+    fn about(account: &Account, conversation: &Conversation) -> Call {
+        Call::of(EVENT).from(&account.organization).path("conversationId", conversation.id.as_str())
+    }
+
+    #[tokio::test]
+    async fn the_event_assigns_the_caller_and_labels_and_leaves_the_rest() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+        let before = account.hears(&store, &anna(), "m1").await;
+
+        table.meter.start([]);
+        let answer = answer(&table, about(&account, &before)).await;
+
+        assert_eq!(table.meter.stop().calls, ["GetItem", "UpdateItem", "Query"], "and what is still unread");
+        assert_eq!((answer.status, &answer.body["data"]["unreadCount"]), (200, &json!(1)));
+        let after = account.only(&store).await;
+        let expected = Conversation {
+            assigned_to: Some("ann".into()),
+            labels: BTreeSet::from(["returns".into()]),
+            updated_at: after.updated_at,
+            ..before
+        };
+        assert_eq!(after, expected);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_assigned_by_null_alone() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+        let conversation = account.hears(&store, &anna(), "m1").await;
+        let call = about(&account, &conversation);
+        answer(&table, call.clone()).await;
+
+        let closed = answer(&table, call.clone().body(&json!({ "status": "closed" }))).await;
+        let left = answer(&table, call.body(&json!({ "assignedTo": null, "labels": [], "read": true }))).await;
+
+        assert_eq!(
+            (&closed.body["data"]["status"], &closed.body["data"]["assignedTo"]),
+            (&json!("closed"), &json!("ann"))
+        );
+        let data = &left.body["data"];
+        assert_eq!((&data["assignedTo"], &data["labels"], &data["unread"]), (&Value::Null, &json!([]), &json!(false)));
+        assert_eq!(account.only(&store).await.unread_from, None);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_cannot_be_taken_is_refused_before_anything_is_read() {
+        let table = Table::open().await;
+        let refused = [
+            (json!({}), Value::Null),
+            (json!({ "labels": null }), Value::Null),
+            (json!({ "unknown": true }), Value::Null),
+            (json!({ "status": "archived" }), Value::Null),
+            (json!({ "read": true, "readUpTo": "2026-11-23T10:00:00Z" }), json!("readUpTo")),
+            (json!({ "readUpTo": "yesterday" }), json!("readUpTo")),
+            (json!({ "assignedTo": " " }), json!("assignedTo")),
+            (json!({ "assignedTo": "x".repeat(129) }), json!("assignedTo")),
+            (json!({ "labels": [" "] }), json!("labels")),
+            (json!({ "labels": ["ä".repeat(51)] }), json!("labels")),
+            (json!({ "labels": (0..21).map(|number| number.to_string()).collect::<Vec<_>>() }), json!("labels")),
+        ];
+
+        table.meter.start([]);
+        for (body, field) in refused {
+            let answer = answer(&table, Call::of(EVENT).body(&body)).await;
+            assert_eq!(answer.refusal(), (400, "INVALID_BODY"), "{body}");
+            assert_eq!(answer.body["error"]["details"]["field"], field, "{body}");
+        }
+        let whole = [
+            (Call::of(EVENT).text("{"), (400, "INVALID_BODY")),
+            (Call::of(EVENT).header("content-type", "text/plain"), (415, "UNSUPPORTED_MEDIA_TYPE")),
+            (Call::of(EVENT).text(&" ".repeat(http::BODY_MAX_BYTES + 1)), (413, "BODY_TOO_LARGE")),
+        ];
+        for (call, refusal) in whole {
+            assert_eq!(answer(&table, call).await.refusal(), refusal);
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_conversation_of_another_organization_is_not_found_and_stays() {
+        let (table, account, other) = (Table::open().await, Account::whatsapp(), Account::whatsapp());
+        let theirs = account.hears(&table.store(), &anna(), "m1").await;
+
+        table.meter.start([]);
+        let answer = answer(&table, about(&other, &theirs)).await;
+
+        assert_eq!(answer.refusal(), (404, "CONVERSATION_NOT_FOUND"));
+        assert_eq!(table.meter.stop().calls, ["GetItem"]);
+        assert_eq!(account.only(&table.store()).await, theirs);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_an_id_is_not_found_before_anything_is_read() {
+        let table = Table::open().await;
+
+        table.meter.start([]);
+        for id in ["", "1", "0123456789ABCDEF0123456789ABCDEF", "0123456789abcdef0123456789abcde#"] {
+            let answer = answer(&table, Call::of(EVENT).path("conversationId", id)).await;
+            assert_eq!(answer.refusal(), (404, "CONVERSATION_NOT_FOUND"), "{id}");
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn strangers_are_refused_before_anything_is_read() {
+        let table = Table::open().await;
+
+        table.meter.start([]);
+        for (call, code) in Call::of(EVENT).by_strangers(&["admin", "operator"]) {
+            assert_eq!(answer(&table, call).await.refusal(), (403, code));
+        }
+
+        assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+}

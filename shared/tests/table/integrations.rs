@@ -5,15 +5,12 @@ use shared::{
     Error,
     id::{AccountId, OrganizationId},
     platform::Platform,
-    store::{
-        Connection, ConnectionStatus, Credentials, Health, HealthStatus, Integration, Owner, OwnerStatus, Store, Stored,
-    },
-    vault::SealedKey,
+    store::{Connection, ConnectionStatus, Health, HealthStatus, Integration, Owner, OwnerStatus, Store, Stored},
 };
 
 use crate::{
     engine::Table,
-    given::{at, unique},
+    given::{Account, at, sealed, unique},
 };
 
 const PLATFORM: Platform = Platform::Whatsapp;
@@ -26,44 +23,16 @@ fn account() -> AccountId {
     unique().parse().unwrap()
 }
 
-fn sealed(ciphertext: &str) -> SealedKey {
-    SealedKey {
-        version: 1,
-        wrapped_key: "d3JhcHBlZA==".into(),
-        iv: "aXY=".into(),
-        ciphertext: ciphertext.into(),
-        tag: "dGFn".into(),
-    }
+fn of(organization: &OrganizationId, account: &AccountId) -> Account {
+    Account { organization: organization.clone(), platform: PLATFORM, id: account.clone() }
 }
 
 fn integration(organization: &OrganizationId, account: &AccountId, second: i64) -> Integration {
-    Integration {
-        organization_id: organization.clone(),
-        platform: PLATFORM,
-        status: ConnectionStatus::Connected,
-        credentials: Credentials {
-            account: account.clone(),
-            waba_id: Some("waba".into()),
-            display_phone_number: None,
-            sealed_key: sealed("Y2lwaGVy"),
-        },
-        webhook_verified: true,
-        webhook_was_ours: true,
-        repair_webhook: false,
-        last_synced_at: Some(at(second)),
-        error_message: None,
-        health: None,
-        created_at: at(second),
-        updated_at: at(second),
-    }
+    of(organization, account).integration(sealed("Y2lwaGVy"), second)
 }
 
 async fn connected(store: &Store, organization: &OrganizationId, account: &AccountId, second: i64) -> Integration {
-    store.claim_account(organization, PLATFORM, account, at(second)).await.unwrap();
-    let previous = store.integration(organization, PLATFORM).await.unwrap();
-    let integration = integration(organization, account, second);
-    store.put_integration(&integration, previous.as_ref(), "ann").await.unwrap();
-    integration
+    of(organization, account).connected(store, sealed("Y2lwaGVy"), second).await
 }
 
 async fn owner(store: &Store, account: &AccountId) -> Option<Owner> {

@@ -3,9 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests")]
 
 mod converge;
-mod engine;
 mod faults;
-mod given;
 mod identity;
 mod inbox;
 mod integrations;
@@ -15,3 +13,5 @@ mod receiving;
 mod sending;
 mod statuses;
 mod tenants;
+
+use testbed::{engine, given};

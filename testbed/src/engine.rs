@@ -3,8 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    env, net, process,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    env, net,
+    path::Path,
+    process,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
 };
 
@@ -25,30 +27,26 @@ use aws_sdk_dynamodb::{
         get_item::GetItemInput, put_item::PutItemInput, query::QueryInput,
         transact_write_items::TransactWriteItemsInput, update_item::UpdateItemInput,
     },
-    types::{
-        AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-        ProjectionType, PutRequest, ReturnConsumedCapacity, ScalarAttributeType, WriteRequest,
-    },
+    types::{AttributeValue, PutRequest, ReturnConsumedCapacity, WriteRequest},
 };
 use aws_smithy_types::{
     body::SdkBody,
     config_bag::{Storable, StoreReplace},
 };
 use dynoxide::Database;
+use local::template::{self, Emulation, REGION, Table as Definition};
 use serde_json::Value;
 use shared::{
     aws,
     config::Aws,
-    store::{Item, Store, keys},
+    store::{Item, Store},
 };
 use tokio::{net::TcpListener, runtime, sync::OnceCell};
 
-/// One table for all tests, which use organizations of their own.
-const TABLE: &str = "shared-tests";
-
-/// A client of the table, with its meter.
+/// A client of the table, with its meter. It is one table for all tests, which use organizations of their own.
 pub struct Table {
     client: Client,
+    /// What the store asks is counted here.
     pub meter: Meter,
 }
 
@@ -65,16 +63,8 @@ impl Table {
 
     async fn with_retries(retries: Option<RetryConfig>) -> Self {
         static CREATED: OnceCell<()> = OnceCell::const_new();
-        let aws = Aws {
-            region: "eu-central-1".into(),
-            access_key_id: "test".into(),
-            secret_access_key: "test".into(),
-            session_token: None,
-            dynamodb_endpoint: Some(endpoint().to_owned()),
-            kms_endpoint: None,
-        };
         let meter = Meter::default();
-        let client = aws::dynamodb(&aws).unwrap();
+        let client = aws::dynamodb(&aws_at(endpoint())).unwrap();
         let mut config = client.config().to_builder().interceptor(meter.clone());
         if let Some(retries) = retries {
             config = config.retry_config(retries);
@@ -85,12 +75,12 @@ impl Table {
 
     /// A store as a process of its own has it: nothing is remembered yet.
     pub fn store(&self) -> Store {
-        Store::new(self.client.clone(), TABLE)
+        Store::new(self.client.clone(), &template().name)
     }
 
     /// Everything in a partition.
     pub async fn partition(&self, pk: &str) -> Vec<BTreeMap<String, AttributeValue>> {
-        let query = self.client.query().table_name(TABLE).consistent_read(true);
+        let query = self.client.query().table_name(&template().name).consistent_read(true);
         let query = query.key_condition_expression("pk = :pk").expression_attribute_values(":pk", text(pk));
         let pages: Vec<_> = query.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap();
         pages.into_iter().map(|item| item.into_iter().collect()).collect()
@@ -105,9 +95,22 @@ impl Table {
                 let put = PutRequest::builder().set_item(Some(item)).build().unwrap();
                 WriteRequest::builder().put_request(put).build()
             });
-            let output = self.client.batch_write_item().request_items(TABLE, puts.collect()).send().await.unwrap();
+            let output =
+                self.client.batch_write_item().request_items(&template().name, puts.collect()).send().await.unwrap();
             assert!(output.unprocessed_items.unwrap_or_default().is_empty(), "the engine took only a part");
         }
+    }
+}
+
+/// AWS at that endpoint.
+pub(crate) fn aws_at(endpoint: &str) -> Aws {
+    Aws {
+        region: REGION.into(),
+        access_key_id: "test".into(),
+        secret_access_key: "test".into(),
+        session_token: None,
+        dynamodb_endpoint: Some(endpoint.to_owned()),
+        kms_endpoint: Some(endpoint.to_owned()),
     }
 }
 
@@ -136,46 +139,36 @@ fn embedded() -> String {
     endpoint
 }
 
+/// Creates the table as the template describes it. Sent as it stands there: the SDK does not read JSON.
 async fn create(client: Client) {
-    let schema = |hash: &str, range: Option<&str>| {
-        let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
-        let mut schema = vec![key(hash, KeyType::Hash)];
-        schema.extend(range.map(|range| key(range, KeyType::Range)));
-        Some(schema)
-    };
-    let index = |name: &str, schema, projection| {
-        GlobalSecondaryIndex::builder()
-            .index_name(name)
-            .set_key_schema(schema)
-            .projection(Projection::builder().projection_type(projection).build())
-            .build()
-            .unwrap()
-    };
-    let attributes = [keys::PK, keys::SK, keys::INBOX_KEY, keys::INBOX_SORT, keys::EXTERNAL_KEY].map(|name| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
+    let definition = template().create.to_string();
+    let request = client.create_table().table_name(&template().name).customize().mutate_request(move |request| {
+        request.headers_mut().insert("content-length", definition.len().to_string());
+        *request.body_mut() = definition.clone().into();
     });
-    let inbox = schema(keys::INBOX_KEY, Some(keys::INBOX_SORT));
-    let created = client
-        .create_table()
-        .table_name(TABLE)
-        .billing_mode(BillingMode::PayPerRequest)
-        .set_attribute_definitions(Some(attributes.to_vec()))
-        .set_key_schema(schema(keys::PK, Some(keys::SK)))
-        .global_secondary_indexes(index(keys::INBOX, inbox, ProjectionType::All))
-        .global_secondary_indexes(index(
-            keys::BY_EXTERNAL_ID,
-            schema(keys::EXTERNAL_KEY, None),
-            ProjectionType::KeysOnly,
-        ))
-        .send()
-        .await;
-    if let Err(error) = created {
+    if let Err(error) = request.send().await {
         let is_there = error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception);
         if !is_there {
             eprintln!("the table cannot be created: {error:?}");
             process::exit(1);
         }
     }
+}
+
+/// The table of `template.yaml`.
+fn template() -> &'static Definition {
+    static TABLE: LazyLock<Definition> = LazyLock::new(|| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+        let nowhere = Emulation {
+            api: "http://api.invalid".into(),
+            function_url: "http://webhook.invalid/".into(),
+            provider: "http://provider.invalid".into(),
+            webhook_token: String::new(),
+            parameters: BTreeMap::new(),
+        };
+        template::load(&path, &nowhere).unwrap().table
+    });
+    &TABLE
 }
 
 /// What becomes of a call that shall fail.
@@ -188,6 +181,7 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Both.
     pub const ALL: [Self; 2] = [Self::Before, Self::After];
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use shared::{
+    clock,
     content::Content,
     dialog360::webhook::Place,
     event::{Customer, Echo, Event, EventKind, IncomingMessage, StatusChange},
@@ -10,7 +11,8 @@ use shared::{
     inbound::{Counts, Inbound, Misfits},
     message::Status,
     platform::{Channel, Platform},
-    store::{Conversation, InboxFilter, Message, Store},
+    store::{ConnectionStatus, Conversation, Credentials, InboxFilter, Integration, Message, Store},
+    vault::SealedKey,
     webhook_token::Proof,
 };
 
@@ -38,17 +40,22 @@ pub fn unique() -> String {
 /// A connected account of an organization of its own.
 #[derive(Clone, Debug)]
 pub struct Account {
+    /// Its organization.
     pub organization: OrganizationId,
+    /// Its platform.
     pub platform: Platform,
+    /// Its id there.
     pub id: AccountId,
 }
 
 impl Account {
+    /// An account that nobody else has.
     pub fn new(platform: Platform) -> Self {
         let organization = format!("org-{}", unique()).parse().unwrap();
-        Self { organization, platform, id: "700100200300402".parse().unwrap() }
+        Self { organization, platform, id: unique().parse().unwrap() }
     }
 
+    /// The account of most tests.
     pub fn whatsapp() -> Self {
         Self::new(Platform::Whatsapp)
     }
@@ -67,11 +74,54 @@ impl Account {
         counts
     }
 
+    /// A customer has just written, and is the conversation that comes of it.
+    pub async fn hears(&self, store: &Store, customer: &Customer, external_id: &str) -> Conversation {
+        let now_us = clock::now_us();
+        let second = (now_us / 1000 - BEGINNING_MS) / 1000;
+        let counts = self.deliver(store, now_us, vec![inbound(customer, external_id, second)]).await;
+        assert_eq!(counts.failed, 0, "{counts:?}");
+        self.conversation(store, customer).await
+    }
+
+    /// The integration that connecting it leaves, since that second.
+    pub fn integration(&self, sealed_key: SealedKey, second: i64) -> Integration {
+        Integration {
+            organization_id: self.organization.clone(),
+            platform: self.platform,
+            status: ConnectionStatus::Connected,
+            credentials: Credentials {
+                account: self.id.clone(),
+                waba_id: Some("waba".into()),
+                display_phone_number: None,
+                sealed_key,
+            },
+            webhook_verified: true,
+            webhook_was_ours: true,
+            repair_webhook: false,
+            last_synced_at: Some(at(second)),
+            error_message: None,
+            health: None,
+            created_at: at(second),
+            updated_at: at(second),
+        }
+    }
+
+    /// Connects it: as the first one, or in the place of what was connected.
+    pub async fn connected(&self, store: &Store, sealed_key: SealedKey, second: i64) -> Integration {
+        let Self { organization, platform, id } = self;
+        store.claim_account(organization, *platform, id, at(second)).await.unwrap();
+        let previous = store.integration(organization, *platform).await.unwrap();
+        let integration = self.integration(sealed_key, second);
+        store.put_integration(&integration, previous.as_ref(), "ann").await.unwrap();
+        integration
+    }
+
     /// The id of what comes with these ids of a customer.
     pub fn conversation_id(&self, customer: &Customer) -> ConversationId {
         self.identity(customer).conversation
     }
 
+    /// All of the customer's ids.
     pub fn identity(&self, customer: &Customer) -> Identity {
         Identity::of(&self.organization, self.platform.into(), &self.id, customer).unwrap()
     }
@@ -118,16 +168,30 @@ impl Account {
     }
 }
 
+/// A customer who is known by a phone number.
 pub fn phone(number: &str) -> Customer {
     Customer { phone: Some(number.into()), ..Customer::default() }
 }
 
+/// A customer who is known by the platform's user id.
 pub fn user(id: &str) -> Customer {
     Customer { user_id: Some(id.into()), ..Customer::default() }
 }
 
+/// A customer who is known by both.
 pub fn both(number: &str, id: &str) -> Customer {
     Customer { user_id: Some(id.into()), ..phone(number) }
+}
+
+/// A sealed key that does not open.
+pub fn sealed(ciphertext: &str) -> SealedKey {
+    SealedKey {
+        version: 1,
+        wrapped_key: "d3JhcHBlZA==".into(),
+        iv: "aXY=".into(),
+        ciphertext: ciphertext.into(),
+        tag: "dGFn".into(),
+    }
 }
 
 /// The customer of most tests.
@@ -149,10 +213,12 @@ pub fn text(customer: &Customer, external_id: &str, second: i64) -> IncomingMess
     }
 }
 
+/// An event of the account that is delivered to.
 pub fn event(kind: EventKind) -> Event {
     Event { platform: Platform::Whatsapp, account: None, kind, raw: Value::Null, place: Place::default() }
 }
 
+/// A message arrives.
 pub fn message(message: IncomingMessage) -> Event {
     event(EventKind::Message(message))
 }
@@ -173,6 +239,7 @@ pub fn system_line(customer: &Customer, external_id: &str, second: i64) -> Event
     message(IncomingMessage { from_customer: false, opens_window: false, ..text(customer, external_id, second) })
 }
 
+/// A message of ours came that far.
 pub fn status(external_id: &str, status: Status, second: i64) -> StatusChange {
     StatusChange {
         external_id: external_id.into(),

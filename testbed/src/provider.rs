@@ -1,0 +1,90 @@
+//! A mock of the provider: it gives the answers that it was told to give, and notes what it was asked.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, Method, StatusCode, Uri, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use shared::{
+    config::{self, Preset},
+    dialog360::Provider,
+};
+use tokio::net::TcpListener;
+
+/// A request as the provider got it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// `POST /messages`, with its query.
+    pub call: String,
+    /// The key in 360dialog's header.
+    pub key: String,
+    /// The JSON; `null` where there is no body.
+    pub body: Value,
+}
+
+/// The mock; clones share everything.
+#[derive(Clone, Debug)]
+pub struct MockProvider {
+    url: String,
+    answers: Arc<Mutex<VecDeque<(u16, Value)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl MockProvider {
+    /// A provider that gives these answers, one after the other. Asked more, it refuses, for good.
+    pub async fn answering(answers: impl IntoIterator<Item = (u16, Value)>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answers = Arc::new(Mutex::new(answers.into_iter().collect()));
+        let mock = Self { url, answers, asked: Arc::default() };
+        let router = Router::new().fallback(answer).with_state(mock.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        mock
+    }
+
+    /// The client that a handler asks it with.
+    pub fn client(&self) -> Provider {
+        Provider::new(config::Provider {
+            dialog360_base_url: self.url.clone(),
+            graph_base_url: self.url.clone(),
+            graph_version: "v24.0".into(),
+            instagram: Preset::Dialog360,
+            facebook: Preset::Dialog360,
+        })
+    }
+
+    /// What it was asked, in this order.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The calls that it was asked for, in this order.
+    pub fn calls(&self) -> Vec<String> {
+        self.asked().into_iter().map(|asked| asked.call).collect()
+    }
+}
+
+async fn answer(
+    State(mock): State<MockProvider>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let key = headers.get("d360-api-key").and_then(|key| key.to_str().ok()).unwrap_or_default().to_owned();
+    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
+    let asked = Asked { call: format!("{method} {uri}"), key, body };
+    mock.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+    let next = mock.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let (status, body) = next.unwrap_or_else(|| (400, json!({ "error": "the test expects no such request" })));
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
