@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use crate::{
     authorizer::SigningKey,
     event::{json_response, query_parameters},
+    iam::Guard,
     kms::Kms,
     meter::Meter,
     runtime::Lambda,
@@ -35,6 +36,8 @@ pub struct Developer {
     pub claims: ClaimNames,
     /// The processes.
     pub lambda: Arc<Lambda>,
+    /// Knows what functions may do, and did.
+    pub guard: Guard,
     /// Counts calls of KMS.
     pub kms: Kms,
     /// Counts calls of `DynamoDB`.
@@ -50,6 +53,7 @@ pub fn router(developer: Developer) -> Router {
         .route("/local/jwks.json", get(key_set))
         .route("/local/.well-known/openid-configuration", get(openid_configuration))
         .route("/local/meter", get(meter).delete(reset_meter))
+        .route("/local/permissions", get(permissions))
         .route("/local/processes", get(processes))
         .route("/local/kill", post(kill))
         .route("/local/endpoints", get(endpoints))
@@ -106,7 +110,7 @@ async fn openid_configuration(State(developer): State<Developer>) -> Json<Value>
 
 async fn meter(State(developer): State<Developer>) -> Response {
     let Some(meter) = &developer.meter else {
-        return json_response(StatusCode::NOT_FOUND, &json!({ "message": "start with --meter" }));
+        return json_response(StatusCode::NOT_FOUND, &json!({ "message": "nothing is counted here" }));
     };
     let mut figures = json!(meter.figures());
     figures["kms"] = json!(developer.kms.calls());
@@ -119,6 +123,10 @@ async fn reset_meter(State(developer): State<Developer>) -> StatusCode {
     }
     developer.kms.forget_calls();
     StatusCode::NO_CONTENT
+}
+
+async fn permissions(State(developer): State<Developer>) -> Json<Value> {
+    Json(json!(developer.guard.permissions()))
 }
 
 async fn processes(State(developer): State<Developer>) -> Json<Value> {

@@ -10,6 +10,7 @@ pub mod event;
 pub mod function_url;
 pub mod functions;
 pub mod gateway;
+pub mod iam;
 pub mod kms;
 pub mod meter;
 pub mod runtime;

@@ -37,9 +37,6 @@ struct Arguments {
     /// Write one JSON object a line to standard output; text for humans goes to standard error
     #[arg(long)]
     json: bool,
-    /// Count the functions' calls of `DynamoDB`, for GET /local/meter
-    #[arg(long)]
-    meter: bool,
     /// Value for a parameter of the template
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = name_and_value)]
     parameters: Vec<(String, String)>,
@@ -153,7 +150,7 @@ impl Arguments {
                 None if self.no_build => Binaries::Kept { release: self.release },
                 None => Binaries::Built { release: self.release },
             },
-            meter: self.meter,
+            meter: true,
             parameters: self.parameters.into_iter().collect::<BTreeMap<_, _>>(),
             encryption_key: variable("ENCRYPTION_KEY")?,
             webhook_token: variable("DIALOG360_WEBHOOK_TOKEN")?,

@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     function_url, functions,
     gateway::Gateway,
+    iam::{Guard, Service},
     kms::Kms,
     meter::Meter,
     runtime::Lambda,
@@ -42,7 +43,7 @@ pub struct Options {
     pub template: PathBuf,
     /// Where the functions' binaries come from.
     pub binaries: Binaries,
-    /// Whether to count calls of `DynamoDB`.
+    /// Whether to stand between the functions and `DynamoDB`: to count their calls, and to refuse what their policies do not allow.
     pub meter: bool,
     /// Values for the template's parameters.
     pub parameters: BTreeMap<String, String>,
@@ -120,13 +121,15 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     let dynamodb_listener = private_listener("DynamoDB")?;
     let dynamodb = address(&dynamodb_listener)?;
     table::serve(&data.file(state::TABLE_FILE), &system.table, dynamodb_listener)?;
+    let statements = system.functions.iter().map(|function| (function.name.clone(), function.statements.clone()));
+    let guard = Guard::new(statements.collect(), system.table.uses_key);
     let meter = options.meter.then(|| Meter::new(format!("{dynamodb}/")));
     let functions_dynamodb = match &meter {
         None => dynamodb.clone(),
-        Some(meter) => serve_private(meter.router(), "the meter")?,
+        Some(meter) => serve_private(guard.before(Service::DynamoDb, meter.router()), "the meter")?,
     };
     let kms = Kms::new(&root_key, system.key_aliases.clone());
-    let kms_endpoint = serve_private(kms.router(), "KMS")?;
+    let kms_endpoint = serve_private(guard.before(Service::Kms, kms.router()), "KMS")?;
 
     let shared = BTreeMap::from([
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), functions_dynamodb),
@@ -152,6 +155,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
         }),
         claims: system.claims,
         lambda: Arc::clone(&lambda),
+        guard,
         kms,
         meter,
         endpoints: BTreeMap::from([
