@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     event::{json_response, query_parameters},
+    iam::Guard,
     kms::Kms,
     meter::Meter,
     runtime::Lambda,
@@ -24,6 +25,8 @@ use crate::{
 pub struct Developer {
     /// The processes.
     pub lambda: Arc<Lambda>,
+    /// Knows what functions may do, and did.
+    pub guard: Guard,
     /// Counts calls of KMS.
     pub kms: Kms,
     /// Counts calls of `DynamoDB`.
@@ -36,6 +39,7 @@ pub struct Developer {
 pub fn router(developer: Developer) -> Router {
     Router::new()
         .route("/local/meter", get(meter).delete(reset_meter))
+        .route("/local/permissions", get(permissions))
         .route("/local/processes", get(processes))
         .route("/local/kill", post(kill))
         .route("/local/invoke", post(invoke))
@@ -49,7 +53,7 @@ fn problem(message: &str) -> Response {
 
 async fn meter(State(developer): State<Developer>) -> Response {
     let Some(meter) = &developer.meter else {
-        return json_response(StatusCode::NOT_FOUND, &json!({ "message": "start with --meter" }));
+        return json_response(StatusCode::NOT_FOUND, &json!({ "message": "nothing is counted here" }));
     };
     let mut figures = json!(meter.figures());
     figures["kms"] = json!(developer.kms.calls());
@@ -62,6 +66,10 @@ async fn reset_meter(State(developer): State<Developer>) -> StatusCode {
     }
     developer.kms.forget_calls();
     StatusCode::NO_CONTENT
+}
+
+async fn permissions(State(developer): State<Developer>) -> Json<Value> {
+    Json(json!(developer.guard.permissions()))
 }
 
 async fn processes(State(developer): State<Developer>) -> Json<Value> {

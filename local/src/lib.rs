@@ -11,6 +11,7 @@ pub mod event;
 pub mod function_url;
 pub mod functions;
 pub mod gateway;
+pub mod iam;
 pub mod issuer;
 pub mod kms;
 pub mod meter;

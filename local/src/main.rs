@@ -47,9 +47,6 @@ struct Arguments {
     /// How long the tokens of people who sign in are good, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = issuer::TOKEN_LIFETIME.as_secs())]
     token_lifetime: u64,
-    /// Count the functions' calls of `DynamoDB`, for GET /local/meter
-    #[arg(long)]
-    meter: bool,
     /// Value for a parameter of the template
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = name_and_value)]
     parameters: Vec<(String, String)>,
@@ -213,7 +210,7 @@ impl Arguments {
                 (false, false) => Source::Built,
             },
             token_lifetime: Duration::from_secs(self.token_lifetime),
-            meter: self.meter,
+            meter: true,
             parameters: self.parameters.into_iter().collect::<BTreeMap<_, _>>(),
             encryption_key: variable("ENCRYPTION_KEY")?,
             webhook_token: variable("DIALOG360_WEBHOOK_TOKEN")?,

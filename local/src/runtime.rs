@@ -270,7 +270,8 @@ fn variables(function: &Function, shared: &BTreeMap<String, String>) -> BTreeMap
         ("_HANDLER", "bootstrap".to_owned()),
         ("AWS_REGION", REGION.to_owned()),
         ("AWS_DEFAULT_REGION", REGION.to_owned()),
-        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+        // Tells whose a call is: see `iam`.
+        ("AWS_ACCESS_KEY_ID", function.name.clone()),
         ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
         ("AWS_SESSION_TOKEN", "local".to_owned()),
         ("AWS_LAMBDA_FUNCTION_NAME", function.name.clone()),
@@ -604,11 +605,13 @@ mod tests {
             log_level: None,
             environment: BTreeMap::from([("TABLE_NAME".to_owned(), "local-Table".to_owned())]),
             schedule: None,
+            statements: Vec::new(),
         };
 
         let variables = variables(&function, &BTreeMap::from([("AWS_ENDPOINT_URL_KMS".to_owned(), "x".to_owned())]));
 
         assert_eq!(variables["AWS_LAMBDA_FUNCTION_NAME"], "send-message");
+        assert_eq!(variables["AWS_ACCESS_KEY_ID"], "send-message");
         assert_eq!(variables["AWS_LAMBDA_LOG_FORMAT"], "JSON");
         assert_eq!(variables["TABLE_NAME"], "local-Table");
         assert_eq!(variables["AWS_ENDPOINT_URL_KMS"], "x");

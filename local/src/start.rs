@@ -20,6 +20,7 @@ use crate::{
     error::{Error, Result},
     function_url, functions,
     gateway::Gateway,
+    iam::{Guard, Service},
     issuer::{self, Issuer},
     kms::Kms,
     meter::Meter,
@@ -49,7 +50,7 @@ pub struct Options {
     pub console: console::Source,
     /// How long the tokens of people who sign in are good.
     pub token_lifetime: Duration,
-    /// Whether to count calls of `DynamoDB`.
+    /// Whether to stand between the functions and `DynamoDB`: to count their calls, and to refuse what their policies do not allow.
     pub meter: bool,
     /// Values for the template's parameters.
     pub parameters: BTreeMap<String, String>,
@@ -138,13 +139,15 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     let dynamodb_listener = private_listener("DynamoDB")?;
     let dynamodb = address(&dynamodb_listener)?;
     table::serve(&data.file(state::TABLE_FILE), &system.table, dynamodb_listener)?;
+    let statements = system.functions.iter().map(|function| (function.name.clone(), function.statements.clone()));
+    let guard = Guard::new(statements.collect(), system.table.uses_key);
     let meter = options.meter.then(|| Meter::new(format!("{dynamodb}/")));
     let functions_dynamodb = match &meter {
         None => dynamodb.clone(),
-        Some(meter) => serve_private(meter.router(), "the meter")?,
+        Some(meter) => serve_private(guard.before(Service::DynamoDb, meter.router()), "the meter")?,
     };
     let kms = Kms::new(&root_key, system.key_aliases.clone());
-    let kms_endpoint = serve_private(kms.router(), "KMS")?;
+    let kms_endpoint = serve_private(guard.before(Service::Kms, kms.router()), "KMS")?;
 
     let shared = BTreeMap::from([
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), functions_dynamodb),
@@ -176,6 +179,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     };
     let developer = Developer {
         lambda: Arc::clone(&lambda),
+        guard,
         kms,
         meter,
         endpoints: BTreeMap::from([

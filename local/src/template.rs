@@ -11,7 +11,10 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    iam::{Condition, Statement},
+};
 
 /// The account id that the emulated resources live in.
 pub const ACCOUNT_ID: &str = "000000000000";
@@ -79,6 +82,8 @@ pub struct Function {
     pub environment: BTreeMap<String, String>,
     /// How often it is invoked by itself.
     pub schedule: Option<Duration>,
+    /// What it may do.
+    pub statements: Vec<Statement>,
 }
 
 /// The HTTP API.
@@ -140,6 +145,8 @@ pub struct Table {
     pub create: Value,
     /// The attribute that expires items.
     pub ttl_attribute: Option<String>,
+    /// Whether it is encrypted with a key of ours, which whoever uses the table must then be allowed to use through it.
+    pub uses_key: bool,
 }
 
 /// What the console's files are served with.
@@ -400,6 +407,7 @@ impl<'a> Template<'a> {
             log_level: logging("ApplicationLogLevel")?,
             environment,
             schedule: self.schedule(id, resource)?,
+            statements: self.statements(id, resource)?,
         })
     }
 
@@ -414,6 +422,29 @@ impl<'a> Template<'a> {
             read_rate(&rate).ok_or_else(|| wrong(&place, format!("{rate} is no rate(…) that this machine serves")))
         });
         schedules.min_by_key(|rate| rate.as_ref().ok().copied()).transpose()
+    }
+
+    /// What the policies of a function allow, those that it shares with others included.
+    fn statements(&self, id: &str, resource: &'a Value) -> Result<Vec<Statement>> {
+        let (policies, place) = self.function_property(id, resource, "Policies");
+        let mut statements = Vec::new();
+        for (index, policy) in members(policies).enumerate() {
+            let place = format!("{place}[{index}]");
+            let managed = policy["Ref"].as_str().map(|name| (name, &self.document["Resources"][name]));
+            let (policy, place) = match managed {
+                Some((name, managed)) if managed["Type"] == "AWS::IAM::ManagedPolicy" => {
+                    (&managed["Properties"]["PolicyDocument"], format!("Resources.{name}.Properties.PolicyDocument"))
+                }
+                Some((name, _)) => return Err(wrong(&place, format!("{name} is no managed policy of this template"))),
+                None => (policy, place),
+            };
+            only_keys(policy, &place, &["Version", "Statement"])?;
+            for (index, statement) in members(&policy["Statement"]).enumerate() {
+                let place = format!("{place}.Statement[{index}]");
+                statements.push(read_statement(&self.required(statement, &place)?, &place)?);
+            }
+        }
+        Ok(statements)
     }
 
     fn has_function_url(&self, id: &str, resource: &Value) -> Result<bool> {
@@ -546,7 +577,8 @@ impl<'a> Template<'a> {
             Value::Null | Value::Bool(false) => None,
             _ => Some(as_text(&ttl["AttributeName"], &format!("{ttl_place}.AttributeName"))?),
         };
-        Ok(Table { name, create, ttl_attribute })
+        let uses_key = !table["Properties"]["SSESpecification"]["KMSMasterKeyId"].is_null();
+        Ok(Table { name, create, ttl_attribute, uses_key })
     }
 
     fn key_aliases(&self) -> Result<Vec<String>> {
@@ -738,9 +770,7 @@ impl<'a> Template<'a> {
         let kind = self.document["Resources"][name]["Type"].as_str();
         let reference = || as_text(&self.reference(name, place)?, place);
         match (kind, attribute) {
-            (Some("AWS::DynamoDB::Table"), "Arn") => {
-                Ok(format!("arn:aws:dynamodb:{REGION}:{ACCOUNT_ID}:table/{}", reference()?))
-            }
+            (Some("AWS::DynamoDB::Table"), "Arn") => Ok(table_arn(&reference()?)),
             (Some("AWS::KMS::Key"), "Arn") => Ok(key_arn()),
             (Some("AWS::KMS::Key"), "KeyId") => Ok(KEY_ID.to_owned()),
             (Some("AWS::Serverless::Function"), "Arn") => {
@@ -808,6 +838,12 @@ pub fn key_arn() -> String {
     format!("arn:aws:kms:{REGION}:{ACCOUNT_ID}:key/{KEY_ID}")
 }
 
+/// The ARN of a table.
+#[must_use]
+pub fn table_arn(name: &str) -> String {
+    format!("arn:aws:dynamodb:{REGION}:{ACCOUNT_ID}:table/{name}")
+}
+
 fn secret_arn(logical_id: &str) -> String {
     format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT_ID}:secret:{logical_id}")
 }
@@ -828,6 +864,45 @@ fn only_keys(value: &Value, place: &str, known: &[&str]) -> Result<()> {
         },
         _ => Err(wrong(place, "should be a map")),
     }
+}
+
+/// The members of a list; a single value is a list of one, as `CloudFormation` takes it.
+fn members(value: &Value) -> impl Iterator<Item = &Value> {
+    match value {
+        Value::Null => &[],
+        Value::Array(items) => items.as_slice(),
+        one => std::slice::from_ref(one),
+    }
+    .iter()
+}
+
+fn read_statement(statement: &Value, place: &str) -> Result<Statement> {
+    only_keys(statement, place, &["Sid", "Effect", "Action", "Resource", "Condition"])?;
+    if statement["Effect"] != "Allow" {
+        return Err(wrong(&format!("{place}.Effect"), "only Allow is understood on this machine"));
+    }
+    let list = |key: &str| {
+        let place = format!("{place}.{key}");
+        let list = as_list(&statement[key], &place)?;
+        match list.iter().find(|text| text.contains(['*', '?'])) {
+            Some(wildcard) => Err(wrong(&place, format!("{wildcard} has a wildcard: name each one"))),
+            None => Ok(list),
+        }
+    };
+    let mut conditions = Vec::new();
+    for (operator, keys) in statement["Condition"].as_object().into_iter().flatten() {
+        let place = format!("{place}.Condition.{operator}");
+        for (key, value) in keys.as_object().into_iter().flatten() {
+            let (key, place) = (key.clone(), format!("{place}.{key}"));
+            conditions.push(match operator.as_str() {
+                "Null" => Condition::Absent(key, as_text(value, &place)? == "true"),
+                "StringEquals" => Condition::Equals(key, as_list(value, &place)?),
+                "ForAllValues:StringEquals" => Condition::OnlyThese(key, as_list(value, &place)?),
+                _ => return Err(wrong(&place, "is not understood on this machine")),
+            });
+        }
+    }
+    Ok(Statement { actions: list("Action")?, resources: list("Resource")?, conditions })
 }
 
 fn read_cors(cors: &Value, place: &str) -> Result<Cors> {
@@ -938,6 +1013,19 @@ mod tests {
     }
 
     #[test]
+    fn functions_may_do_what_their_policies_say() {
+        let system = read(TEMPLATE, &emulation()).unwrap();
+
+        let [reads, _, wraps] = &system.functions[0].statements[..] else { panic!("{:?}", system.functions[0]) };
+        assert_eq!(reads.actions, ["dynamodb:GetItem", "dynamodb:Query"]);
+        assert_eq!(reads.resources, [table_arn("local-Table"), format!("{}/index/inbox", table_arn("local-Table"))]);
+        assert_eq!(wraps.resources, [key_arn()]);
+        let platform = "kms:EncryptionContext:platform".to_owned();
+        assert_eq!(wraps.conditions, [Condition::Equals(platform, vec!["whatsapp".to_owned()])]);
+        assert!(system.functions[1].statements.is_empty());
+    }
+
+    #[test]
     fn routes_ask_for_a_token_unless_they_say_none() {
         let system = read(TEMPLATE, &emulation()).unwrap();
 
@@ -976,6 +1064,10 @@ mod tests {
             ("Type: HttpApi", "Type: Schedule", "Events"),
             ("AllowOrigins", "AllowOrigin", "CorsConfiguration.AllowOrigin"),
             ("${WebhookToken}", "${AWS::Region}", "names no secret"),
+            ("Action: dynamodb:PutItem", "Action: dynamodb:*", "wildcard"),
+            ("Effect: Allow", "Effect: Deny", "only Allow"),
+            ("StringEquals:", "StringLike:", "StringLike"),
+            ("!Ref Reads", "!Ref Table", "no managed policy"),
         ];
         for (from, to, expected) in cases {
             let error = read(&TEMPLATE.replacen(from, to, 1), &emulation()).unwrap_err().to_string();

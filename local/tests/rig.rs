@@ -365,11 +365,11 @@ async fn the_meter_counts_calls_and_units() {
 
     let put = json!({ "TableName": "local-Table", "Item": item, "ConditionExpression": "attribute_not_exists(pk)" });
     for expected in [200, 400] {
-        let answer = rig.aws(&table, "DynamoDB_20120810.PutItem", put.clone()).await;
+        let answer = rig.aws("echo-request", &table, "DynamoDB_20120810.PutItem", put.clone()).await;
         assert_eq!(answer.status, expected, "{}", answer.text());
     }
     let get = json!({ "TableName": "local-Table", "Key": { "pk": { "S": "a" }, "sk": { "S": "b" } } });
-    assert_eq!(rig.aws(&table, "DynamoDB_20120810.GetItem", get.clone()).await.json()["Item"], item);
+    assert_eq!(rig.aws("echo-request", &table, "DynamoDB_20120810.GetItem", get.clone()).await.json()["Item"], item);
 
     let meter = rig.meter().await;
     assert_eq!(meter["requests"], 3);
@@ -379,6 +379,53 @@ async fn the_meter_counts_calls_and_units() {
     assert_eq!(meter["failedConditions"], 1);
     assert_eq!(rig.dynamodb("GetItem", get).await["Item"], item);
     assert_eq!(rig.meter().await["requests"], 3);
+}
+
+#[tokio::test]
+async fn a_function_is_refused_what_its_policies_do_not_allow() {
+    let rig = rig();
+    let endpoints = rig.request("GET", &format!("{}/local/endpoints", rig.api), &[], "").await.json();
+    let token = rig.token("acme", "ann", "admin").await;
+    let environment = rig.api("GET", "/echo/environment", &token, Value::Null).await.1;
+    assert_eq!(environment["AWS_ACCESS_KEY_ID"], "echo-request");
+    let table = format!("{}/", environment["AWS_ENDPOINT_URL_DYNAMODB"].as_str().unwrap());
+    let kms = format!("{}/", endpoints["kms"].as_str().unwrap());
+    let key = json!({ "pk": { "S": "a" }, "sk": { "S": "b" } });
+    let wrap = |platform: &str| json!({ "KeyId": "00000000-0000-4000-8000-00000000c0de", "KeySpec": "AES_256", "EncryptionContext": { "platform": platform } });
+    let delete = json!({ "TableName": "local-Table", "Key": key });
+    let query = |index: &str| {
+        json!({ "TableName": "local-Table", "IndexName": index, "KeyConditionExpression": "inboxKey = :k",
+                "ExpressionAttributeValues": { ":k": { "S": "c" } } })
+    };
+    let call = async |caller: &str, url: &str, target: &str, body: Value| {
+        let answer = rig.aws(caller, url, target, body).await;
+        let code =
+            answer.json()["__type"].as_str().and_then(|code| code.split('#').nth(1)).unwrap_or_default().to_owned();
+        (answer.status, code)
+    };
+
+    let allowed = (200, String::new());
+    assert_eq!(call("echo-request", &table, "DynamoDB_20120810.Query", query("inbox")).await, allowed);
+    assert_eq!(call("echo-request", &kms, "TrentService.GenerateDataKey", wrap("whatsapp")).await, allowed);
+
+    let denied = (400, "AccessDeniedException".to_owned());
+    assert_eq!(call("echo-request", &table, "DynamoDB_20120810.DeleteItem", delete.clone()).await, denied);
+    assert_eq!(call("echo-request", &table, "DynamoDB_20120810.Query", query("by-external-id")).await, denied);
+    assert_eq!(call("echo-request", &kms, "TrentService.GenerateDataKey", wrap("facebook")).await, denied);
+    assert_eq!(call("receive-webhook", &kms, "TrentService.GenerateDataKey", wrap("whatsapp")).await, denied);
+    let unknown = (400, "UnrecognizedClientException".to_owned());
+    assert_eq!(call("local", &table, "DynamoDB_20120810.DeleteItem", delete).await, unknown);
+
+    let permissions = rig.request("GET", &format!("{}/local/permissions", rig.api), &[], "").await.json();
+    let of = |what: &str| {
+        let permissions = permissions["echo-request"][what].as_array().unwrap().iter();
+        permissions.map(|one| format!("{} {}", one["action"], one["resource"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    let arn = "arn:aws:dynamodb:eu-central-1:000000000000:table/local-Table";
+    assert_eq!(of("used").len(), 2);
+    assert_eq!(of("denied").len(), 3);
+    assert!(of("unused").contains(&format!("dynamodb:PutItem {arn}")));
+    assert!(!of("unused").contains(&format!("dynamodb:Query {arn}/index/inbox")));
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ pub fn command(setup: &Setup, data: &Path, port: u16) -> Command {
         .env_remove("ENCRYPTION_KEY")
         .env_remove("DIALOG360_WEBHOOK_TOKEN")
         .envs(setup.variables.clone())
-        .args(["--json", "--meter", "--port", &port.to_string(), "--data"])
+        .args(["--json", "--port", &port.to_string(), "--data"])
         .arg(data)
         .arg("--binaries")
         .arg(&setup.binaries)
@@ -344,18 +344,20 @@ impl Rig {
     pub async fn dynamodb(&self, operation: &str, body: Value) -> Value {
         let endpoints = self.request("GET", &format!("{}/local/endpoints", self.api), &[], "").await.json();
         let url = format!("{}/", endpoints["dynamodb"].as_str().unwrap());
-        self.aws(&url, &format!("DynamoDB_20120810.{operation}"), body).await.json()
+        self.aws("local", &url, &format!("DynamoDB_20120810.{operation}"), body).await.json()
     }
 
-    /// A call of an emulated AWS service.
-    pub async fn aws(&self, url: &str, target: &str, body: Value) -> Answer {
-        let signature = "AWS4-HMAC-SHA256 Credential=local/20261123/eu-central-1/dynamodb/aws4_request, \
-             SignedHeaders=host, Signature=00";
+    /// A call of an emulated AWS service by this function, or by whoever else has that access key.
+    pub async fn aws(&self, caller: &str, url: &str, target: &str, body: Value) -> Answer {
+        let signature = format!(
+            "AWS4-HMAC-SHA256 Credential={caller}/20261123/eu-central-1/dynamodb/aws4_request, \
+             SignedHeaders=host, Signature=00"
+        );
         let headers = [
             ("x-amz-target", target),
             ("content-type", "application/x-amz-json-1.0"),
             ("x-amz-date", "20261123T100000Z"),
-            ("authorization", signature),
+            ("authorization", &signature),
         ];
         self.request("POST", url, &headers, body.to_string()).await
     }
