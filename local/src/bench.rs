@@ -71,6 +71,8 @@ impl Rig {
             template: bench.template.clone(),
             binaries: bench.binaries.clone(),
             meter,
+            faults: None,
+            quiet: false,
             parameters: std::collections::BTreeMap::new(),
             encryption_key: None,
             webhook_token: None,

@@ -3,10 +3,14 @@
 
 pub mod authorizer;
 pub mod bench;
+pub mod chaos;
 pub mod client;
+mod connection;
 pub mod developer;
 pub mod error;
 pub mod event;
+pub mod faults;
+mod forward;
 pub mod function_url;
 pub mod functions;
 pub mod gateway;

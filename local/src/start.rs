@@ -14,8 +14,10 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     authorizer::SigningKey,
+    connection,
     developer::{self, Developer},
     error::{Error, Result},
+    faults::{Faults, Service},
     function_url, functions,
     gateway::Gateway,
     kms::Kms,
@@ -44,6 +46,10 @@ pub struct Options {
     pub binaries: Binaries,
     /// Whether to count calls of `DynamoDB`.
     pub meter: bool,
+    /// What stands between the functions and `DynamoDB` and KMS, and lets their calls go wrong.
+    pub faults: Option<Faults>,
+    /// Whether to show nothing of the functions' logs on the terminal.
+    pub quiet: bool,
     /// Values for the template's parameters.
     pub parameters: BTreeMap<String, String>,
     /// `ENCRYPTION_KEY`.
@@ -125,8 +131,9 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
         None => dynamodb.clone(),
         Some(meter) => serve_private(meter.router(), "the meter")?,
     };
+    let functions_dynamodb = with_faults(options, Service::Table, functions_dynamodb)?;
     let kms = Kms::new(&root_key, system.key_aliases.clone());
-    let kms_endpoint = serve_private(kms.router(), "KMS")?;
+    let kms_endpoint = with_faults(options, Service::Kms, serve_private(kms.router(), "KMS")?)?;
 
     let shared = BTreeMap::from([
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), functions_dynamodb),
@@ -135,7 +142,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     let runtime_listener = private_listener("the Lambda Runtime API")?;
     let logs = data.file(state::LOGS_FOLDER);
     let runtime_api = address(&runtime_listener)?;
-    let lambda = Lambda::new(&binaries, system.webhook.as_deref(), &runtime_api, &shared, &logs)
+    let lambda = Lambda::new(&binaries, system.webhook.as_deref(), &runtime_api, &shared, &logs, options.quiet)
         .map_err(|source| Error::File { action: "write", path: logs, source })?;
     serve(runtime_listener, lambda.runtime_api())?;
 
@@ -270,6 +277,20 @@ fn listener(port: u16, what: &'static str) -> Result<TcpListener> {
 fn address(listener: &TcpListener) -> Result<String> {
     let address = listener.local_addr().map_err(|source| Error::Listen { port: 0, what: "a listener", source })?;
     Ok(format!("http://{address}"))
+}
+
+/// Where the functions reach a service: the service itself, or the faults in front of it.
+fn with_faults(options: &Options, service: Service, endpoint: String) -> Result<String> {
+    let Some(faults) = &options.faults else { return Ok(endpoint) };
+    let listener = private_listener("the faults")?;
+    let in_front = address(&listener)?;
+    let router = faults.router(service, format!("{endpoint}/"));
+    connection::serve(listener, router, "the faults").map_err(|source| Error::Listen {
+        port: 0,
+        what: "the faults",
+        source,
+    })?;
+    Ok(in_front)
 }
 
 fn serve_private(router: Router, what: &'static str) -> Result<String> {
