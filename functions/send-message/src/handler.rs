@@ -126,7 +126,7 @@ async fn reply(
         Ok(api_key) => api_key,
         Err(error) if vault::is_unreadable(&error) => {
             error!("{}", http::causes(&error));
-            sending.store.mark_refused(organization, platform, KEY_UNREADABLE, now_us / 1000).await?;
+            sending.store.mark_refused(&integration, KEY_UNREADABLE, now_us / 1000).await?;
             return Err(Error::NotConnected);
         }
         Err(error) => return Err(error),
@@ -196,8 +196,7 @@ fn customer(conversation: &Conversation) -> Customer {
 
 /// The provider no longer takes the key: an admin has to know.
 async fn refuse(sending: &Sending, integration: &Integration) {
-    let (organization, platform) = (&integration.organization_id, integration.platform);
-    if let Err(error) = sending.store.mark_refused(organization, platform, KEY_REFUSED, clock::now_ms()).await {
+    if let Err(error) = sending.store.mark_refused(integration, KEY_REFUSED, clock::now_ms()).await {
         error!("an integration was not marked as refused: {}", http::causes(&error));
     }
 }
