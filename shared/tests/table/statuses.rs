@@ -7,7 +7,7 @@ use shared::{
     inbound::{Counts, callback_data},
     message::Status,
     platform::Platform,
-    store::{Answer, Begun, Change, Message, Outcome, Reply, Store, Update, keys},
+    store::{Answer, Begun, Change, Message, Outcome, Reply, Store, Update, Writing, keys},
 };
 
 use crate::{
@@ -29,7 +29,9 @@ pub fn accepted(external_id: &str) -> Outcome {
 /// A reply that is on its way to the provider.
 pub async fn begun(account: &Account, store: &Store, conversation: &ConversationId, second: i64) -> Message {
     let (key, now_us) = (unique(), delivery(second));
-    let begun = store.begin_reply(&account.organization, conversation, "olga", &key, &reply("Hi"), now_us).await;
+    let addressed = account.addressed(store, conversation).await;
+    let writing = Writing { conversation, operator: "olga", key: &key };
+    let begun = store.begin_reply(&account.organization, &addressed, writing, &reply("Hi"), now_us).await;
     let Begun::New(message) = begun.unwrap() else { panic!("the key is new") };
     message
 }
