@@ -97,10 +97,12 @@ pub(super) async fn run(scene: &Arc<Scene>, began: i64) -> Report {
         events(world, &history, &places, &mut report);
         groups(world, &places, &mut report);
         for (organization, shown) in shown.iter().enumerate() {
+            let listed: BTreeSet<&str> = shown.conversations.iter().map(Conversation::id).collect();
             for conversation in &shown.conversations {
-                thread(world, &history, organization, conversation, &mut report);
-                summary(world, &history, organization, conversation, &mut report);
-                sorted(&history, organization, conversation, &mut report);
+                let of = Of { world, history: &history, organization, conversation, listed: &listed };
+                of.thread(&mut report);
+                of.summary(&mut report);
+                of.sorted(&mut report);
             }
         }
         sends(world, &history, &shown, &mut report);
@@ -222,6 +224,14 @@ async fn read(
     }
     let mut conversations = Vec::new();
     for json in all {
+        if random.u8(0..4) == 0 {
+            let path = format!("conversations/{}", id(&json));
+            let alone = scene.api(organization, "operator", "GET", &path, None, &Value::Null).await;
+            if alone.json["data"] != json {
+                let both = vec![alone.text, json.to_string()];
+                report.add(format!("conversation {} of {name} is another alone than in the inbox", id(&json)), both);
+            }
+        }
         let page = random.usize(1..=PAGE_MAX);
         let messages = list(scene, organization, &format!("conversations/{}/messages", id(&json)), page).await?;
         conversations.push(Conversation { json, messages, page });
@@ -353,49 +363,6 @@ fn groups(world: &World, places: &[Places], report: &mut Report) {
     }
 }
 
-/// A thread is in order, and each message is what was delivered.
-fn thread(world: &World, history: &History, organization: usize, conversation: &Conversation, report: &mut Report) {
-    let name = format!("conversation {} of {}", conversation.id(), world.organizations[organization]);
-    let messages = &conversation.messages;
-    let timestamp = |message: &Value| millis(&message["timestamp"]);
-    let arrival = |message: &Value| millis(&message["receivedAt"]);
-    if let Some(two) = messages.windows(2).find(|two| timestamp(&two[0]) < timestamp(&two[1])) {
-        report.add(
-            format!("{name} is not in the order of the provider's time"),
-            vec![two[0].to_string(), two[1].to_string()],
-        );
-    }
-    // More of one moment than a page has are only sorted within their pages.
-    let of_one_moment =
-        messages.chunk_by(|a, b| timestamp(a) == timestamp(b)).filter(|moment| moment.len() <= conversation.page);
-    for moment in of_one_moment {
-        if let Some(two) = moment.windows(2).find(|two| arrival(&two[0]) < arrival(&two[1])) {
-            report.add(format!("{name} is not in the order of arrival"), vec![two[0].to_string(), two[1].to_string()]);
-        }
-    }
-    for message in messages {
-        let Some(index) = event_of(world, message) else { continue };
-        let event = &world.events[index];
-        let (direction, sender, content) = match event.kind {
-            Kind::Echo => ("outbound", "operator", "text"),
-            Kind::Photo => ("inbound", "customer", "image"),
-            _ => ("inbound", "customer", "text"),
-        };
-        let text = if event.kind == Kind::Photo { Value::Null } else { event.text.as_str().into() };
-        let is_as_told = message["direction"] == direction
-            && message["sender"] == sender
-            && message["contentType"] == content
-            && message["text"] == text
-            && timestamp(message) == Some(event.at);
-        if !is_as_told || event.kind.is_poison() {
-            report.add(
-                format!("{name}: {} is not what was delivered: {message}", event.mark),
-                story(world, history, Item::Event(index)),
-            );
-        }
-    }
-}
-
 /// Whether an event was certainly taken while the organization had the account.
 fn is_certain(world: &World, history: &History, event: usize, organization: usize) -> bool {
     let stored = BTreeSet::from([Outcome::Stored(organization)]);
@@ -409,188 +376,281 @@ fn settled_at(world: &World, history: &History, event: usize) -> Option<i64> {
     attempts.iter().filter(|(attempt, _)| attempt.is_taken()).map(|(attempt, _)| attempt.span.end).min()
 }
 
-/// The conversation's line in the inbox is what its messages make it.
-fn summary(world: &World, history: &History, organization: usize, conversation: &Conversation, report: &mut Report) {
-    let json = &conversation.json;
-    let events: Vec<(usize, &Value)> =
-        conversation.messages.iter().filter_map(|message| Some((event_of(world, message)?, message))).collect();
-    if !events.iter().all(|(event, _)| is_certain(world, history, *event, organization)) {
-        report.in_doubt += 1;
-        return;
-    }
-    let name = format!("conversation {} of {}", conversation.id(), world.organizations[organization]);
-    let newest = conversation.messages.iter().find(|message| message["type"] != "internal_note");
-    let newest_messages = conversation.messages.iter().take(4).map(|message| {
-        format!("{} received {} {} {}", message["timestamp"], message["receivedAt"], message["sender"], message["text"])
-    });
-    let context = || -> Vec<String> {
-        let mut context = vec![json.to_string(), "newest messages:".to_owned()];
-        context.extend(newest_messages.clone());
-        context
-    };
-    let Some(newest) = newest else {
-        report.add(format!("{name} has no message"), context());
-        return;
-    };
-    let preview = match event_of(world, newest) {
-        Some(event) => world.events[event].preview(),
-        None => world::preview(Kind::Text, newest["text"].as_str().unwrap_or_default()),
-    };
-    let last = &json["lastMessage"];
-    if last["text"] != preview.as_str()
-        || last["sender"] != newest["sender"]
-        || last["timestamp"] != newest["timestamp"]
-    {
-        let mut context = context();
-        if let Some(event) = event_of(world, newest) {
-            context.extend(story(world, history, Item::Event(event)));
-        } else {
-            let mark = marks(newest["text"].as_str().unwrap_or_default()).into_iter().next().unwrap_or_default();
-            let sends = history.sends.iter().filter(|send| send.texts.iter().any(|text| text.starts_with(&mark)));
-            context.extend(sends.map(|send| format!("{send:?}")));
-        }
-        report.add(format!("{name} does not preview its newest message, which is {preview:?}"), context);
-    }
-    let inbound = events.iter().filter(|(event, _)| world.events[*event].kind.is_from_customer());
-    let last_inbound = inbound.clone().map(|(event, _)| world.events[*event].at).max();
-    let closes_at = last_inbound.filter(|_| people::platform_of(json) != Platform::Website).map(|at| at + DAY_MS);
-    if millis(&json["window"]["closesAt"]) != closes_at
-        || json["window"]["open"] != closes_at.is_some_and(|at| at > now_ms())
-    {
-        report.add(
-            format!("{name}: the window is not a day from the customer's last message: {:?}", closes_at.map(rfc3339)),
-            context(),
-        );
-    }
-    if let Some((event, _)) = events
-        .iter()
-        .find(|(event, _)| world.events[*event].shown.phone.is_some() || !world.events[*event].shown.user.is_none())
-    {
-        let customer = &world.customers[world.events[*event].customer];
-        let phone = json["customer"]["phone"].as_str();
-        // Messenger and Instagram tell no names.
-        let named = match people::platform_of(json) {
-            Platform::Whatsapp | Platform::Website => json["customer"]["name"] == customer.name.as_str(),
-            Platform::Instagram | Platform::Facebook => true,
-        };
-        if !named || phone.is_some_and(|phone| !customer.phones.iter().any(|known| known == phone)) {
-            report.add(format!("{name} shows another customer than {customer:?}"), context());
-        }
-    }
-    unread(world, history, conversation, &inbound.copied().collect::<Vec<_>>(), &name, report);
+/// A conversation, and what is known of it.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    world: &'a World,
+    history: &'a History,
+    organization: usize,
+    conversation: &'a Conversation,
+    /// The ids of all conversations of the organization: others have become part of one of them.
+    listed: &'a BTreeSet<&'a str>,
 }
 
-/// The unread count is the number of the customer's messages since somebody read.
-fn unread(
-    world: &World,
-    history: &History,
-    conversation: &Conversation,
-    inbound: &[(usize, &Value)],
-    name: &str,
-    report: &mut Report,
-) {
-    // What was read of a conversation that has become part of this one counts, too.
-    let ids = ids_of(history, conversation);
-    let patches: Vec<&Patch> =
-        history.patches.iter().filter(|patch| ids.contains(patch.conversation.as_str())).collect();
-    let reads: Vec<(&Patch, i64, i64)> = patches
-        .iter()
-        .filter_map(|patch| match (&patch.body["read"], millis(&patch.body["readUpTo"])) {
-            (_, Some(up_to)) => Some((*patch, up_to, up_to)),
-            (read, None) if *read == true => Some((*patch, patch.span.start - 1, patch.span.end)),
-            _ => None,
-        })
-        .collect();
-    let (mut at_least, mut at_most) = (0, 0);
-    for (event, message) in inbound {
-        let arrival = millis(&message["receivedAt"]).unwrap_or_default();
-        let settled = settled_at(world, history, *event).unwrap_or(i64::MAX);
-        let is_read = reads
-            .iter()
-            .any(|(patch, certain, _)| patch.status == 200 && arrival <= *certain && settled < patch.span.start);
-        let may_be_read = reads.iter().any(|(_, _, possible)| arrival <= *possible);
-        at_most += usize::from(!is_read);
-        at_least += usize::from(!may_be_read);
-    }
-    // Known: what was read in one of two conversations that became one may count again.
-    let shows_several_ids = inbound.iter().any(|(event, _)| {
-        let customer = &world.customers[world.events[*event].customer];
-        !customer.phones.is_empty() && customer.user.is_some()
-    });
-    if shows_several_ids {
-        at_most = inbound.len();
-    }
-    let count =
-        conversation.json["unreadCount"].as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
-    let expected = at_least.min(UNREAD_MAX)..=at_most.min(UNREAD_MAX);
-    if !expected.contains(&count) || conversation.json["unread"] != (count > 0) {
-        let mut context = vec![conversation.json.to_string()];
-        context.extend(reads.iter().map(|(patch, ..)| {
-            format!(
-                "{}–{} {} answered with {}",
-                clock(patch.span.start),
-                clock(patch.span.end),
-                patch.body,
-                patch.status
-            )
-        }));
-        context.extend(inbound.iter().map(|(event, message)| {
-            let settled = settled_at(world, history, *event).map(clock);
-            format!(
-                "{} received {} first answered with 200 {settled:?}",
-                world.events[*event].mark, message["receivedAt"]
-            )
-        }));
-        report.add(format!("{name} counts {count} unread, and has {expected:?}"), context);
-    }
-}
-
-/// The ids under which operators may have known a conversation: its own, and any that its messages were sent under.
-fn ids_of<'a>(history: &'a History, conversation: &'a Conversation) -> BTreeSet<&'a str> {
-    let mut ids = BTreeSet::from([conversation.id()]);
-    for message in &conversation.messages {
-        let text = message["text"].as_str().unwrap_or_default();
-        let sends = history.sends.iter().filter(|send| send.texts.iter().any(|sent| sent == text));
-        ids.extend(sends.map(|send| send.conversation.as_str()));
-    }
-    ids
-}
-
-/// Labels and assignee are what was set last, as far as that is certain.
-fn sorted(history: &History, organization: usize, conversation: &Conversation, report: &mut Report) {
-    for field in ["labels", "assignedTo"] {
-        let patches = history.patches.iter().filter(|patch| {
-            patch.organization == organization
-                && patch.conversation == conversation.id()
-                && !patch.body[field].is_null()
-        });
-        let patches: Vec<&Patch> = patches.collect();
-        let is_overwritten =
-            |one: &&&Patch| patches.iter().any(|other| other.status == 200 && other.span.start > one.span.end);
-        let mut possible: Vec<Value> =
-            patches.iter().filter(|patch| !is_overwritten(patch)).map(|patch| patch.body[field].clone()).collect();
-        let is_certain = patches.iter().any(|patch| patch.status == 200);
-        if !is_certain {
-            continue;
+impl<'a> Of<'a> {
+    /// A thread is in order, and each message is what was delivered.
+    fn thread(self, report: &mut Report) {
+        let Self { world, history, organization, conversation, .. } = self;
+        let name = format!("conversation {} of {}", conversation.id(), world.organizations[organization]);
+        let messages = &conversation.messages;
+        let timestamp = |message: &Value| millis(&message["timestamp"]);
+        let arrival = |message: &Value| millis(&message["receivedAt"]);
+        if let Some(two) = messages.windows(2).find(|two| timestamp(&two[0]) < timestamp(&two[1])) {
+            report.add(
+                format!("{name} is not in the order of the provider's time"),
+                vec![two[0].to_string(), two[1].to_string()],
+            );
         }
-        let found = &conversation.json[field];
-        for value in &mut possible {
-            if let Some(labels) = value.as_array_mut() {
-                labels.sort_by_key(Value::to_string);
-                labels.dedup();
+        // More of one moment than a page has are only sorted within their pages.
+        let of_one_moment =
+            messages.chunk_by(|a, b| timestamp(a) == timestamp(b)).filter(|moment| moment.len() <= conversation.page);
+        for moment in of_one_moment {
+            if let Some(two) = moment.windows(2).find(|two| arrival(&two[0]) < arrival(&two[1])) {
+                report.add(
+                    format!("{name} is not in the order of arrival"),
+                    vec![two[0].to_string(), two[1].to_string()],
+                );
             }
         }
-        // Labels of a conversation that became part of this one are added.
-        let is_possible = possible.iter().any(|value| match (value.as_array(), found.as_array()) {
-            (Some(expected), Some(found)) => expected.iter().all(|label| found.contains(label)),
-            _ => value == found,
+        for message in messages {
+            let Some(index) = event_of(world, message) else { continue };
+            let event = &world.events[index];
+            let (direction, sender, content) = match event.kind {
+                Kind::Echo => ("outbound", "operator", "text"),
+                Kind::Photo => ("inbound", "customer", "image"),
+                _ => ("inbound", "customer", "text"),
+            };
+            let text = if event.kind == Kind::Photo { Value::Null } else { event.text.as_str().into() };
+            let is_as_told = message["direction"] == direction
+                && message["sender"] == sender
+                && message["contentType"] == content
+                && message["text"] == text
+                && timestamp(message) == Some(event.at);
+            if !is_as_told || event.kind.is_poison() {
+                report.add(
+                    format!("{name}: {} is not what was delivered: {message}", event.mark),
+                    story(world, history, Item::Event(index)),
+                );
+            }
+        }
+    }
+
+    /// The conversation's line in the inbox is what its messages make it.
+    fn summary(self, report: &mut Report) {
+        let Self { world, history, organization, conversation, .. } = self;
+        let json = &conversation.json;
+        let events: Vec<(usize, &Value)> =
+            conversation.messages.iter().filter_map(|message| Some((event_of(world, message)?, message))).collect();
+        if !events.iter().all(|(event, _)| is_certain(world, history, *event, organization)) {
+            report.in_doubt += 1;
+            return;
+        }
+        let name = format!("conversation {} of {}", conversation.id(), world.organizations[organization]);
+        let newest = conversation.messages.iter().find(|message| message["type"] != "internal_note");
+        let newest_messages = conversation.messages.iter().take(4).map(|message| {
+            format!(
+                "{} received {} {} {}",
+                message["timestamp"], message["receivedAt"], message["sender"], message["text"]
+            )
         });
-        if !is_possible {
-            let context = patches.iter().map(|patch| format!("{patch:?}")).collect();
+        let context = || -> Vec<String> {
+            let mut context = vec![json.to_string(), "newest messages:".to_owned()];
+            context.extend(newest_messages.clone());
+            context
+        };
+        let Some(newest) = newest else {
+            report.add(format!("{name} has no message"), context());
+            return;
+        };
+        let preview = match event_of(world, newest) {
+            Some(event) => world.events[event].preview(),
+            None => world::preview(Kind::Text, newest["text"].as_str().unwrap_or_default()),
+        };
+        let last = &json["lastMessage"];
+        if last["text"] != preview.as_str()
+            || last["sender"] != newest["sender"]
+            || last["timestamp"] != newest["timestamp"]
+        {
+            let mut context = context();
+            if let Some(event) = event_of(world, newest) {
+                context.extend(story(world, history, Item::Event(event)));
+            } else {
+                let mark = marks(newest["text"].as_str().unwrap_or_default()).into_iter().next().unwrap_or_default();
+                let sends = history.sends.iter().filter(|send| send.texts.iter().any(|text| text.starts_with(&mark)));
+                context.extend(sends.map(|send| format!("{send:?}")));
+            }
+            report.add(format!("{name} does not preview its newest message, which is {preview:?}"), context);
+        }
+        let inbound = events.iter().filter(|(event, _)| world.events[*event].kind.is_from_customer());
+        let last_inbound = inbound.clone().map(|(event, _)| world.events[*event].at).max();
+        let closes_at = last_inbound.filter(|_| people::platform_of(json) != Platform::Website).map(|at| at + DAY_MS);
+        if millis(&json["window"]["closesAt"]) != closes_at
+            || json["window"]["open"] != closes_at.is_some_and(|at| at > now_ms())
+        {
             report.add(
-                format!("{field} of conversation {} is {found}, and was set to {possible:?}", conversation.id()),
-                context,
+                format!(
+                    "{name}: the window is not a day from the customer's last message: {:?}",
+                    closes_at.map(rfc3339)
+                ),
+                context(),
             );
+        }
+        if let Some((event, _)) = events
+            .iter()
+            .find(|(event, _)| world.events[*event].shown.phone.is_some() || !world.events[*event].shown.user.is_none())
+        {
+            let customer = &world.customers[world.events[*event].customer];
+            let phone = json["customer"]["phone"].as_str();
+            // Messenger and Instagram tell no names.
+            let named = match people::platform_of(json) {
+                Platform::Whatsapp | Platform::Website => json["customer"]["name"] == customer.name.as_str(),
+                Platform::Instagram | Platform::Facebook => true,
+            };
+            if !named || phone.is_some_and(|phone| !customer.phones.iter().any(|known| known == phone)) {
+                report.add(format!("{name} shows another customer than {customer:?}"), context());
+            }
+        }
+        let inbound: Vec<(usize, &Value)> = inbound.copied().collect();
+        self.unread(&inbound, &name, report);
+        self.closed(&inbound, &name, report);
+    }
+
+    /// The unread count is the number of the customer's messages since somebody read.
+    fn unread(self, inbound: &[(usize, &Value)], name: &str, report: &mut Report) {
+        let Self { world, history, conversation, .. } = self;
+        let patches = self.patches();
+        let reads: Vec<(&Patch, i64, i64)> = patches
+            .iter()
+            .filter_map(|patch| match (&patch.body["read"], millis(&patch.body["readUpTo"])) {
+                (_, Some(up_to)) => Some((*patch, up_to, up_to)),
+                (read, None) if *read == true => Some((*patch, patch.span.start - 1, patch.span.end)),
+                _ => None,
+            })
+            .collect();
+        let (mut at_least, mut at_most) = (0, 0);
+        for (event, message) in inbound {
+            let arrival = millis(&message["receivedAt"]).unwrap_or_default();
+            let settled = settled_at(world, history, *event).unwrap_or(i64::MAX);
+            let is_read = reads
+                .iter()
+                .any(|(patch, certain, _)| patch.status == 200 && arrival <= *certain && settled < patch.span.start);
+            let may_be_read = reads.iter().any(|(_, _, possible)| arrival <= *possible);
+            at_most += usize::from(!is_read);
+            at_least += usize::from(!may_be_read);
+        }
+        // Known: what was read in one of two conversations that became one may count again.
+        if self.has_several_ids(inbound) {
+            at_most = inbound.len();
+        }
+        let count = conversation.json["unreadCount"]
+            .as_u64()
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or(usize::MAX);
+        let expected = at_least.min(UNREAD_MAX)..=at_most.min(UNREAD_MAX);
+        if !expected.contains(&count) || conversation.json["unread"] != (count > 0) {
+            let mut context = vec![conversation.json.to_string()];
+            context.extend(reads.iter().map(|(patch, ..)| {
+                format!(
+                    "{}–{} {} answered with {}",
+                    clock(patch.span.start),
+                    clock(patch.span.end),
+                    patch.body,
+                    patch.status
+                )
+            }));
+            context.extend(inbound.iter().map(|(event, message)| {
+                let settled = settled_at(world, history, *event).map(clock);
+                format!(
+                    "{} received {} first answered with 200 {settled:?}",
+                    world.events[*event].mark, message["receivedAt"]
+                )
+            }));
+            report.add(format!("{name} counts {count} unread, and has {expected:?}"), context);
+        }
+    }
+
+    /// What operators changed of the conversation, also under ids that have become part of it (or of another one).
+    fn patches(self) -> Vec<&'a Patch> {
+        let is_about = |patch: &&Patch| {
+            patch.organization == self.organization
+                && (patch.conversation == self.conversation.id() || !self.listed.contains(patch.conversation.as_str()))
+        };
+        self.history.patches.iter().filter(is_about).collect()
+    }
+
+    /// Whether the customer has several ids, so that two conversations may have become one.
+    fn has_several_ids(self, inbound: &[(usize, &Value)]) -> bool {
+        inbound.iter().any(|(event, _)| {
+            let customer = &self.world.customers[self.world.events[*event].customer];
+            !customer.phones.is_empty() && customer.user.is_some()
+        })
+    }
+
+    /// What was closed is open again when the customer writes, and not before.
+    fn closed(self, inbound: &[(usize, &Value)], name: &str, report: &mut Report) {
+        let Self { world, history, conversation, .. } = self;
+        if self.has_several_ids(inbound) {
+            return;
+        }
+        let patches = self.patches().into_iter().filter(|patch| !patch.body["status"].is_null());
+        let patches: Vec<&Patch> = patches.collect();
+        let Some(last) = patches.iter().max_by_key(|patch| patch.span.start) else { return };
+        let is_certain = patches.iter().all(|patch| patch.span == last.span || patch.span.end < last.span.start);
+        if last.status != 200 || !is_certain {
+            return;
+        }
+        let arrived = |message: &Value| millis(&message["receivedAt"]).unwrap_or_default();
+        let wrote_since = inbound.iter().any(|(_, message)| arrived(message) > last.span.end);
+        let all_before =
+            inbound.iter().all(|(event, _)| settled_at(world, history, *event).is_some_and(|at| at < last.span.start));
+        let expected = match (last.body["status"].as_str(), wrote_since, all_before) {
+            (Some("closed"), false, true) => "closed",
+            (Some("closed"), false, false) => return,
+            _ => "open",
+        };
+        if conversation.json["status"] != expected {
+            let context = vec![conversation.json.to_string(), format!("{last:?}")];
+            report.add(format!("{name} is {}, and has to be {expected}", conversation.json["status"]), context);
+        }
+    }
+
+    /// Labels and assignee are what was set last, as far as that is certain.
+    fn sorted(self, report: &mut Report) {
+        let Self { history, organization, conversation, .. } = self;
+        for field in ["labels", "assignedTo"] {
+            let patches = history.patches.iter().filter(|patch| {
+                patch.organization == organization
+                    && patch.conversation == conversation.id()
+                    && !patch.body[field].is_null()
+            });
+            let patches: Vec<&Patch> = patches.collect();
+            let is_overwritten =
+                |one: &&&Patch| patches.iter().any(|other| other.status == 200 && other.span.start > one.span.end);
+            let mut possible: Vec<Value> =
+                patches.iter().filter(|patch| !is_overwritten(patch)).map(|patch| patch.body[field].clone()).collect();
+            let is_certain = patches.iter().any(|patch| patch.status == 200);
+            if !is_certain {
+                continue;
+            }
+            let found = &conversation.json[field];
+            for value in &mut possible {
+                if let Some(labels) = value.as_array_mut() {
+                    labels.sort_by_key(Value::to_string);
+                    labels.dedup();
+                }
+            }
+            // Labels of a conversation that became part of this one are added.
+            let is_possible = possible.iter().any(|value| match (value.as_array(), found.as_array()) {
+                (Some(expected), Some(found)) => expected.iter().all(|label| found.contains(label)),
+                _ => value == found,
+            });
+            if !is_possible {
+                let context = patches.iter().map(|patch| format!("{patch:?}")).collect();
+                report.add(
+                    format!("{field} of conversation {} is {found}, and was set to {possible:?}", conversation.id()),
+                    context,
+                );
+            }
         }
     }
 }

@@ -251,8 +251,12 @@ impl World {
 
     fn tell(&mut self, events: usize, now_ms: i64, random: &mut Rng) {
         const HOUR_MS: i64 = 60 * 60 * 1000;
-        let mut clocks: Vec<i64> =
-            (0..self.customers.len()).map(|_| (now_ms - random.i64(1..20) * HOUR_MS) / 1000 * 1000).collect();
+        // Some write now, and the provider's clock may be ahead of ours; what others wrote comes hours later.
+        let is_live: Vec<bool> = self.customers.iter().map(|_| random.u8(0..3) == 0).collect();
+        let mut clocks: Vec<i64> = is_live
+            .iter()
+            .map(|is_live| if *is_live { now_ms } else { now_ms - random.i64(1..20) * HOUR_MS } / 1000 * 1000)
+            .collect();
         while self.events.len() < events {
             let customer = random.usize(..self.customers.len());
             let account = self.customers[customer].account;
@@ -261,6 +265,7 @@ impl World {
             clocks[customer] += match random.u8(0..4) {
                 0 => 0,
                 1 => 1000,
+                _ if is_live[customer] => 0,
                 _ => random.i64(1..40) * 1000,
             };
             let milliseconds = if platform == Platform::Whatsapp { 0 } else { random.i64(0..1000) };
