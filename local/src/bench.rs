@@ -76,6 +76,8 @@ impl Rig {
             console: Source::None,
             token_lifetime: issuer::TOKEN_LIFETIME,
             meter,
+            faults: None,
+            quiet: false,
             parameters: std::collections::BTreeMap::new(),
             encryption_key: None,
             webhook_token: None,

@@ -89,6 +89,17 @@ pub enum Service {
     Kms,
 }
 
+impl Service {
+    /// What it keeps, in a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DynamoDb => "table",
+            Self::Kms => "kms",
+        }
+    }
+}
+
 /// Stands before the emulated services, and lets pass what is allowed.
 #[derive(Debug, Clone)]
 pub struct Guard {

@@ -11,6 +11,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use local::{
     bench::{self, Bench},
+    chaos::{self, Chaos},
     console::Source,
     error::{Error, Result},
     issuer,
@@ -75,6 +76,27 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Break everything around the release binaries, and check that nothing was lost, doubled, shown to others or told wrongly
+    ///
+    /// Each seed is a story of its own: customers write, operators reply, admins connect and disconnect, while functions are killed
+    /// and table, KMS and provider fail. Without --minutes and --seeds only the seed is played.
+    Chaos {
+        /// The first seed
+        #[arg(long, default_value_t = 1, conflicts_with = "seeds")]
+        seed: u64,
+        /// Play one seed after the other for so many minutes
+        #[arg(long, value_name = "M", conflicts_with = "seeds")]
+        minutes: Option<u64>,
+        /// Play the seeds A to B
+        #[arg(long, value_name = "A..B", value_parser = seeds)]
+        seeds: Option<(u64, u64)>,
+        /// How many events the provider delivers in a seed
+        #[arg(long, default_value_t = 500)]
+        events: usize,
+        /// Write what came of it as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Count the instructions of the released webhook with valgrind; fails above the bounds
     Instructions {
         /// Write the counts as JSON
@@ -101,6 +123,11 @@ enum Command {
     },
 }
 
+fn seeds(argument: &str) -> std::result::Result<(u64, u64), String> {
+    let parsed = argument.split_once("..").and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    parsed.filter(|(first, last)| first <= last).ok_or_else(|| "A..B is needed, such as 1..300".to_owned())
+}
+
 fn name_and_value(argument: &str) -> std::result::Result<(String, String), String> {
     let (name, value) = argument.split_once('=').ok_or("NAME=VALUE is needed")?;
     Ok((name.to_owned(), value.to_owned()))
@@ -121,6 +148,10 @@ async fn main() -> ExitCode {
 async fn run(mut arguments: Arguments) -> Result<()> {
     match arguments.command.take() {
         Some(Command::Bench { quick, json }) => return measure(arguments, quick, json).await,
+        Some(Command::Chaos { seed, minutes, seeds, events, json }) => {
+            let (first, last) = seeds.map_or((seed, None), |(first, last)| (first, Some(last)));
+            return wreck(arguments, (first, last, minutes, events), json).await;
+        }
         Some(Command::Instructions { json }) => return count_instructions(arguments, json).await,
         Some(Command::Replay { day, reason, trust_tokens, endpoint, table }) => {
             let replay = Replay { day, reason, trust_tokens, endpoint, table };
@@ -170,6 +201,26 @@ async fn count_instructions(arguments: Arguments, json: bool) -> Result<()> {
     counted.excess().map_or(Ok(()), |excess| Err(Error::Setting(excess)))
 }
 
+async fn wreck(
+    arguments: Arguments,
+    (first, last, minutes, events): (u64, Option<u64>, Option<u64>, usize),
+    json: bool,
+) -> Result<()> {
+    let options = Arguments { release: true, ..arguments }.options()?;
+    let Options { template, binaries, .. } = options;
+    let report =
+        chaos::run(&Chaos { template, binaries, first, last, minutes, events }, |text| eprintln!("{text}")).await?;
+    if json {
+        println!("{}", serde_json::to_string(&report).unwrap_or_default());
+    } else {
+        println!("{report}");
+    }
+    match report.failure {
+        Some(failure) => Err(Error::Setting(failure.what)),
+        None => Ok(()),
+    }
+}
+
 /// Listens from now on; done with the first signal.
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -211,6 +262,8 @@ impl Arguments {
             },
             token_lifetime: Duration::from_secs(self.token_lifetime),
             meter: true,
+            faults: None,
+            quiet: false,
             parameters: self.parameters.into_iter().collect::<BTreeMap<_, _>>(),
             encryption_key: variable("ENCRYPTION_KEY")?,
             webhook_token: variable("DIALOG360_WEBHOOK_TOKEN")?,

@@ -61,6 +61,7 @@ pub async fn run(replay: &Replay, options: &Options, say: impl Fn(&str)) -> Resu
         log_level: None,
         environment,
         schedule: None,
+        statements: Vec::new(),
     };
     let binary = start::find_binary(options, FUNCTION, &say).await?;
     let logs = options.data.join(state::LOGS_FOLDER);
@@ -69,7 +70,7 @@ pub async fn run(replay: &Replay, options: &Options, say: impl Fn(&str)) -> Resu
     let listener = start::private_listener("the Lambda Runtime API")?;
     let runtime_api = start::address(&listener)?;
     let lambda =
-        Lambda::new(&[(function, binary)], None, &runtime_api, &BTreeMap::new(), &logs).map_err(cannot_write)?;
+        Lambda::new(&[(function, binary)], None, &runtime_api, &BTreeMap::new(), &logs, false).map_err(cannot_write)?;
     start::serve(listener, lambda.runtime_api())?;
     let tally = to_the_end(replay, &lambda, &logs).await;
     lambda.stop().await;

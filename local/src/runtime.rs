@@ -152,7 +152,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Lambda {
     /// Prepares the functions; nothing is started until it is needed.
-    /// `shared` are the variables that Lambda sets for all of them.
+    /// `shared` are the variables that Lambda sets for all of them; a `quiet` one shows nothing of the logs on the terminal.
     ///
     /// # Errors
     /// When a log cannot be opened, or the shell that watches over the processes cannot be run.
@@ -162,6 +162,7 @@ impl Lambda {
         runtime_api: &str,
         shared: &BTreeMap<String, String>,
         logs: &Path,
+        quiet: bool,
     ) -> io::Result<Arc<Self>> {
         let watchdog = Arc::new(Watchdog::start()?);
         let mut pools = BTreeMap::new();
@@ -172,7 +173,7 @@ impl Lambda {
                 function: function.clone(),
                 binary: binary.clone(),
                 runtime_api: runtime_api.to_owned(),
-                log: FunctionLog::open(&function.name, logs)?,
+                log: FunctionLog::open(&function.name, logs, quiet)?,
                 watchdog: Arc::clone(&watchdog),
                 slots: Semaphore::new(environments),
                 idle: Mutex::default(),
@@ -550,19 +551,20 @@ async fn init_failed(State(lambda): State<Arc<Lambda>>, UrlPath((function, id)):
 struct FunctionLog {
     function: String,
     file: Mutex<File>,
+    quiet: bool,
 }
 
 impl FunctionLog {
-    fn open(function: &str, folder: &Path) -> io::Result<Self> {
+    fn open(function: &str, folder: &Path, quiet: bool) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(folder.join(format!("{function}.log")))?;
-        Ok(Self { function: function.to_owned(), file: Mutex::new(file) })
+        Ok(Self { function: function.to_owned(), file: Mutex::new(file), quiet })
     }
 
     fn write(&self, line: &str) {
         if let Err(error) = writeln!(locked(&self.file), "{line}") {
             eprintln!("[{}] cannot write the log: {error}", self.function);
         }
-        if let Some(short) = short(line) {
+        if let Some(short) = short(line).filter(|_| !self.quiet) {
             eprintln!("[{}] {short}", self.function);
         }
     }

@@ -15,9 +15,11 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     authorizer::SigningKey,
+    connection,
     console,
     developer::{self, Developer},
     error::{Error, Result},
+    faults::Faults,
     function_url, functions,
     gateway::Gateway,
     iam::{Guard, Service},
@@ -52,6 +54,10 @@ pub struct Options {
     pub token_lifetime: Duration,
     /// Whether to stand between the functions and `DynamoDB`: to count their calls, and to refuse what their policies do not allow.
     pub meter: bool,
+    /// What stands between the functions and `DynamoDB` and KMS, and lets their calls go wrong.
+    pub faults: Option<Faults>,
+    /// Whether to show nothing of the functions' logs on the terminal.
+    pub quiet: bool,
     /// Values for the template's parameters.
     pub parameters: BTreeMap<String, String>,
     /// `ENCRYPTION_KEY`.
@@ -146,8 +152,10 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
         None => dynamodb.clone(),
         Some(meter) => serve_private(guard.before(Service::DynamoDb, meter.router()), "the meter")?,
     };
+    let functions_dynamodb = with_faults(options, Service::DynamoDb, functions_dynamodb)?;
     let kms = Kms::new(&root_key, system.key_aliases.clone());
     let kms_endpoint = serve_private(guard.before(Service::Kms, kms.router()), "KMS")?;
+    let kms_endpoint = with_faults(options, Service::Kms, kms_endpoint)?;
 
     let shared = BTreeMap::from([
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), functions_dynamodb),
@@ -156,7 +164,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     let runtime_listener = private_listener("the Lambda Runtime API")?;
     let logs = data.file(state::LOGS_FOLDER);
     let runtime_api = address(&runtime_listener)?;
-    let lambda = Lambda::new(&binaries, system.webhook.as_deref(), &runtime_api, &shared, &logs)
+    let lambda = Lambda::new(&binaries, system.webhook.as_deref(), &runtime_api, &shared, &logs, options.quiet)
         .map_err(|source| Error::File { action: "write", path: logs, source })?;
     serve(runtime_listener, lambda.runtime_api())?;
     lambda.run_schedules();
@@ -337,6 +345,20 @@ fn listener(port: u16, what: &'static str) -> Result<TcpListener> {
 pub(crate) fn address(listener: &TcpListener) -> Result<String> {
     let address = listener.local_addr().map_err(|source| Error::Listen { port: 0, what: "a listener", source })?;
     Ok(format!("http://{address}"))
+}
+
+/// Where the functions reach a service: the service itself, or the faults in front of it.
+fn with_faults(options: &Options, service: Service, endpoint: String) -> Result<String> {
+    let Some(faults) = &options.faults else { return Ok(endpoint) };
+    let listener = private_listener("the faults")?;
+    let in_front = address(&listener)?;
+    let router = faults.router(service, format!("{endpoint}/"));
+    connection::serve(listener, router, "the faults").map_err(|source| Error::Listen {
+        port: 0,
+        what: "the faults",
+        source,
+    })?;
+    Ok(in_front)
 }
 
 fn serve_private(router: Router, what: &'static str) -> Result<String> {

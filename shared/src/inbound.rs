@@ -24,8 +24,8 @@ use crate::{
 
 /// How many things are under way at the table at once.
 const CONCURRENCY: usize = 32;
-/// How far back an echo looks for the message that it is the echo of.
-const ECHO_LOOK_BACK: usize = 20;
+/// How far back an echo looks for a message that waits for the provider's answer.
+const ECHO_LOOK_BACK: usize = 100;
 
 /// How many events came to what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -378,17 +378,23 @@ impl Inbound<'_> {
         };
         let partitions = conversation.partitions();
         let (recent, _) = self.store.messages(self.organization, &partitions, None, ECHO_LOOK_BACK).await?;
-        let known = recent.iter().find(|message| {
-            message.operator_id.is_some() && message.external_id.as_deref() == Some(echo.external_id.as_str())
+        let is_known = |message: &&Message| message.external_id.as_deref() == Some(echo.external_id.as_str());
+        if let Some(known) = recent.iter().filter(|message| message.operator_id.is_some()).find(is_known) {
+            return Ok(Some(known.clone()));
+        }
+        // The echo may come when much has been written since.
+        if let Some((conversation, id)) =
+            self.store.message_by_external_id(self.organization, &echo.external_id).await?
+            && let Some(known) = self.store.message(self.organization, &conversation, &id).await?
+        {
+            return Ok(known.operator_id.is_some().then_some(known));
+        }
+        let waiting = recent.into_iter().rev().find(|message| {
+            matches!(message.status, Some(Status::Sending | Status::Unknown))
+                && message.external_id.is_none()
+                && message.text == echo.content.text
         });
-        let waiting = || {
-            recent.iter().rev().find(|message| {
-                matches!(message.status, Some(Status::Sending | Status::Unknown))
-                    && message.external_id.is_none()
-                    && message.text == echo.content.text
-            })
-        };
-        Ok(known.or_else(waiting).cloned())
+        Ok(waiting)
     }
 
     async fn apply_other(&self, event: Event, received_at: i64) -> Result<Counts> {

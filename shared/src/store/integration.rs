@@ -384,23 +384,20 @@ impl Store {
         output.items.unwrap_or_default().into_iter().map(read).collect()
     }
 
-    /// Marks a connected integration as refused by the provider.
+    /// Marks a connected integration as refused by the provider, or its key as unreadable. What has another key by now stays: that
+    /// key was not refused.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn mark_refused(
-        &self,
-        organization: &OrganizationId,
-        platform: Platform,
-        message: &str,
-        now_ms: i64,
-    ) -> Result<()> {
+    pub async fn mark_refused(&self, refused: &Integration, message: &str, now_ms: i64) -> Result<()> {
+        let sealed_key = serde_dynamo::to_attribute_value(&refused.credentials.sealed_key).map_err(Error::internal)?;
         let expression = Expression::default()
             .set("status", s(status_name(ConnectionStatus::Error)))
             .set("errorMessage", s(message))
             .set("updatedAt", n(now_ms))
-            .if_compares("status", "=", s(status_name(ConnectionStatus::Connected)));
-        self.update(&keys::integration(organization, platform), expression).await.map(drop)
+            .if_compares("status", "=", s(status_name(ConnectionStatus::Connected)))
+            .if_entry("credentials", "sealedKey", sealed_key);
+        self.update(&keys::integration(&refused.organization_id, refused.platform), expression).await.map(drop)
     }
 
     /// Records that an authentic delivery came for the account: the webhook works.

@@ -235,8 +235,9 @@ async fn a_check_of_what_has_been_disconnected_meanwhile_changes_nothing() {
 async fn only_what_is_connected_is_marked_as_refused() {
     let (table, organization, account) = (Table::open().await, organization(), account());
     let store = table.store();
+    let asked = integration(&organization, &account, 0);
     let refuse = async |second| {
-        store.mark_refused(&organization, PLATFORM, "Connect again", at(second)).await.unwrap();
+        store.mark_refused(&asked, "Connect again", at(second)).await.unwrap();
         store.integration(&organization, PLATFORM).await.unwrap()
     };
     assert_eq!(refuse(0).await, None);
@@ -248,6 +249,21 @@ async fn only_what_is_connected_is_marked_as_refused() {
     let disconnected = store.disconnect(&organization, PLATFORM, "ann", at(3)).await.unwrap();
     assert_eq!(disconnected.error_message, None);
     assert_eq!(refuse(4).await.unwrap(), disconnected);
+}
+
+#[tokio::test]
+async fn a_refusal_says_nothing_of_a_newer_key() {
+    let (table, organization, account) = (Table::open().await, organization(), account());
+    let store = table.store();
+    let asked = connected(&store, &organization, &account, 0).await;
+
+    // Connected again with a new key, while a reply with the old one is on its way to the provider.
+    let mut rotated = integration(&organization, &account, 1);
+    rotated.credentials.sealed_key = sealed("bmV3");
+    store.put_integration(&rotated, Some(&asked)).await.unwrap();
+    store.mark_refused(&asked, "Connect again", at(2)).await.unwrap();
+
+    assert_eq!(store.integration(&organization, PLATFORM).await.unwrap(), Some(rotated));
 }
 
 #[tokio::test]
