@@ -112,19 +112,18 @@ async fn environment(replay: &Replay, port: u16) -> Result<BTreeMap<String, Stri
     let mut environment = BTreeMap::from([("TABLE_NAME".to_owned(), table)]);
     let credentials = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
     let given = credentials.map(|name| (name, env::var(name).ok().filter(|value| !value.is_empty())));
-    match endpoint {
-        Some(endpoint) => drop(environment.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), endpoint)),
-        None => {
-            if let Some((name, _)) = given[..3].iter().find(|(_, value)| value.is_none()) {
-                let problem = format!(
-                    "{name} is not set: for a table on AWS give region and credentials in the environment, such as with \
-                     `eval $(aws configure export-credentials --format env)`"
-                );
-                return Err(Error::Setting(problem));
-            }
-            // The emulator's own would be sent otherwise.
-            environment.insert("AWS_SESSION_TOKEN".to_owned(), String::new());
+    if let Some(endpoint) = endpoint {
+        environment.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), endpoint);
+    } else {
+        if let Some((name, _)) = given[..3].iter().find(|(_, value)| value.is_none()) {
+            let problem = format!(
+                "{name} is not set: for a table on AWS give region and credentials in the environment, such as with \
+                 `eval $(aws configure export-credentials --format env)`"
+            );
+            return Err(Error::Setting(problem));
         }
+        // The emulator's own would be sent otherwise.
+        environment.insert("AWS_SESSION_TOKEN".to_owned(), String::new());
     }
     environment.extend(given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     Ok(environment)

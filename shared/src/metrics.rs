@@ -7,6 +7,7 @@ use std::{io, sync::OnceLock};
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
+use serde::Serialize;
 use tracing::warn;
 
 use crate::{
@@ -69,7 +70,9 @@ pub(crate) fn init() {
     match Builder::new().cloudwatch_namespace(namespace).init() {
         Ok(collector) => {
             COLLECTOR.get_or_init(|| collector);
-            counters.into_iter().for_each(|name| describe_counter!(name, Unit::Count, ""));
+            for name in counters {
+                describe_counter!(name, Unit::Count, "");
+            }
             describe_histogram!(LAG, Unit::Milliseconds, "");
         }
         Err(error) => warn!("there will be no metrics: {error}"),
@@ -141,8 +144,8 @@ pub fn replayed() {
     counter!(REPLAYED).increment(1);
 }
 
-/// What a check of integrations found out.
-#[derive(Clone, Copy, Debug, Default)]
+/// What checks of integrations found out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Checks {
     /// How many were checked.
     pub checked: usize,
@@ -156,7 +159,17 @@ pub struct Checks {
     pub unanswered: usize,
 }
 
-/// What a check of integrations found out.
+impl std::ops::AddAssign for Checks {
+    fn add_assign(&mut self, other: Self) {
+        self.checked += other.checked;
+        self.refused += other.refused;
+        self.elsewhere += other.elsewhere;
+        self.repaired += other.repaired;
+        self.unanswered += other.unanswered;
+    }
+}
+
+/// What checks of integrations found out.
 pub fn checked(checks: &Checks) {
     for (name, count) in [
         (CHECKED, checks.checked),

@@ -13,7 +13,7 @@ use shared::{
     http::causes,
     metrics::{self, Checks},
     replay,
-    store::{AuditAction, AuditEntry, ConnectionStatus, Integration, Store, keys},
+    store::{AuditAction, AuditEntry, ConnectionStatus, Integration, Store, WEBHOOK_ELSEWHERE, keys},
 };
 use tracing::{error, info, warn};
 
@@ -37,13 +37,10 @@ pub(crate) struct Checking {
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(crate) struct CheckIntegrationsResponse {
-    checked: usize,
-    refused: usize,
-    elsewhere: usize,
-    repaired: usize,
-    unanswered: usize,
+    #[serde(flatten)]
+    checks: Checks,
+    /// Entries of the quarantine that have found their place.
     replayed: usize,
     /// Whether the time was up before all that was due had been checked.
     more: bool,
@@ -67,7 +64,8 @@ pub(crate) async fn handle(checking: &Checking, deadline_ms: u64) -> Result<Chec
             let mut progress = false;
             while let Some(checked) = checks.next().await {
                 progress |= checked.rescheduled;
-                total.add(&checked);
+                total.checks += checked.checks;
+                total.replayed += checked.replayed;
             }
             total.more |= clock::now_ms() >= last_check_ms;
             if is_last || total.more || !progress {
@@ -75,45 +73,30 @@ pub(crate) async fn handle(checking: &Checking, deadline_ms: u64) -> Result<Chec
             }
         }
     }
-    let CheckIntegrationsResponse { checked, refused, elsewhere, repaired, unanswered, replayed, more } = total;
-    metrics::checked(&Checks { checked, refused, elsewhere, repaired, unanswered });
+    let CheckIntegrationsResponse { checks, replayed, more } = total;
+    let Checks { checked, refused, elsewhere, repaired, unanswered } = checks;
+    metrics::checked(&checks);
     info!(checked, refused, elsewhere, repaired, unanswered, replayed, more, "checked {checked} integrations");
     Ok(total)
 }
 
 /// What came of one check.
-#[derive(Default)]
 struct Outcome {
-    rescheduled: bool,
-    answered: bool,
-    refused: bool,
-    elsewhere: bool,
-    repaired: bool,
+    checks: Checks,
     replayed: usize,
-}
-
-impl CheckIntegrationsResponse {
-    fn add(&mut self, outcome: &Outcome) {
-        self.checked += 1;
-        self.refused += usize::from(outcome.refused);
-        self.elsewhere += usize::from(outcome.elsewhere);
-        self.repaired += usize::from(outcome.repaired);
-        self.unanswered += usize::from(!outcome.answered);
-        self.replayed += outcome.replayed;
-    }
+    /// It is not due any more.
+    rescheduled: bool,
 }
 
 async fn check(checking: &Checking, integration: Integration) -> Outcome {
-    let mut outcome = Outcome::default();
+    let mut checks = Checks { checked: 1, ..Checks::default() };
     let (replayed, more) = replay_waiting(checking, &integration).await;
-    outcome.replayed = replayed;
     let answer = checking.checker.check(&integration, Some(&checking.webhook_secret)).await;
     let recorded = match answer {
         Ok(mut checked) => {
-            outcome.answered = true;
-            outcome.refused = checked.connection.status == ConnectionStatus::Error;
-            outcome.elsewhere = checked.connection.webhook_verified == Some(false);
-            outcome.repaired = checked.repaired;
+            checks.refused = usize::from(checked.connection.status == ConnectionStatus::Error);
+            checks.elsewhere = usize::from(checked.connection.error_message.as_deref() == Some(WEBHOOK_ELSEWHERE));
+            checks.repaired = usize::from(checked.repaired);
             if more {
                 checked.connection.next_check_at = checked.connection.checked_at + WITHOUT_ANSWER_MS;
             }
@@ -123,17 +106,17 @@ async fn check(checking: &Checking, integration: Integration) -> Outcome {
             checking.store.record_check(&integration, checked.connection).await.map(drop)
         }
         Err(error) => {
+            checks.unanswered = 1;
             let platform = integration.platform;
             warn!(organization.id = %integration.organization_id, %platform, "a check got no answer: {}", causes(&error));
             checking.store.postpone_check(&integration, clock::now_ms() + WITHOUT_ANSWER_MS).await
         }
     };
-    match recorded {
-        Ok(()) => outcome.rescheduled = true,
+    if let Err(error) = &recorded {
         // Deleted meanwhile; or the table did not answer, and it stays due.
-        Err(error) => warn!("a check was not recorded: {}", causes(&error)),
+        warn!("a check was not recorded: {}", causes(error));
     }
-    outcome
+    Outcome { checks, replayed, rescheduled: recorded.is_ok() }
 }
 
 async fn tell_repair(checking: &Checking, integration: &Integration) {
