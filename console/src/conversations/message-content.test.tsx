@@ -10,7 +10,7 @@ type ContentType = Message["contentType"];
 afterEach(cleanup);
 
 function shown(contentType: ContentType, content: object, text: string | null = null) {
-  const shape = message({ contentType, text, content: content as Message["content"] });
+  const shape = message({ contentType, text, content: content });
   return render(<MessageContent message={shape} platform="instagram" />).container;
 }
 
