@@ -20,6 +20,7 @@ import {
 import { tellUnread, useInbox, useUnreadCount } from "./conversations/queries";
 import type { PagedList } from "./paged-list";
 import { text } from "./text";
+import { ErrorBoundary } from "./ui/error-boundary";
 import { withoutOverrides } from "./plain-text";
 import { showUnread } from "./unread-badge";
 
@@ -40,7 +41,8 @@ export function Shell() {
   const [isMenuOpen, setIsMenuOpen] = useState(false);
   const opener = useRef<HTMLButtonElement>(null);
   const [parameters] = useSearchParams();
-  const isInbox = useLocation().pathname.startsWith("/conversations");
+  const { pathname } = useLocation();
+  const isInbox = pathname.startsWith("/conversations");
   const filter = filterOf(parameters);
   const inbox = useInbox(!(isInbox && searchOf(filter) === ""));
   const unread = useUnread(inbox.data);
@@ -75,7 +77,10 @@ export function Shell() {
       {isMenuOpen && <div className="menu-backdrop" onClick={closeMenu} />}
       <div className="shell-main">
         <StaleNotice isUnreachable={inbox.isRefetchError} />
-        <Outlet context={{ menuButton } satisfies ShellContext} />
+        {/* Another page is another attempt. */}
+        <ErrorBoundary key={pathname.split("/")[1]}>
+          <Outlet context={{ menuButton } satisfies ShellContext} />
+        </ErrorBoundary>
       </div>
     </div>
   );

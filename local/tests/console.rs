@@ -94,9 +94,8 @@ async fn another_name_of_this_machine_leads_to_the_one_that_people_sign_in_at() 
     let workspace = workspace();
     let rig = Rig::start_with(Setup { arguments: vec!["--no-build".to_owned()], ..setup(&workspace) });
 
-    let answer =
-        rig.request("GET", &format!("{}/conversations?status=open", rig.api), &[("host", "localhost:3000")], "");
-    let answer = answer.await;
+    let url = format!("{}/conversations?status=open", rig.api);
+    let answer = rig.request("GET", &url, &[("host", "localhost:3000")], "").await;
 
     assert_eq!(answer.status, 307);
     assert_eq!(answer.headers["location"], format!("{}/conversations?status=open", rig.api));

@@ -1,6 +1,7 @@
 import { useVirtualizer, type Range } from "@tanstack/react-virtual";
 import { defaultRangeExtractor } from "@tanstack/react-virtual";
 import { useEffect, useState, type KeyboardEvent, type Ref } from "react";
+import { flushSync } from "react-dom";
 import { Link, useNavigate } from "react-router";
 import { explain, type Conversation } from "../api";
 import { useConsole } from "../console-context";
@@ -100,9 +101,10 @@ function Rows({ conversations, openId, search, list }: RowsProps) {
     const target = Math.max(0, Math.min(conversations.length - 1, index));
     const id = conversations[target]?.id;
     if (id === undefined) return;
-    setFocusedId(id);
+    // At once, so that the next key already finds the focus where this one has led.
+    flushSync(() => setFocusedId(id));
+    scroller?.querySelector<HTMLElement>(`[data-id="${id}"]`)?.focus({ preventScroll: true });
     virtualizer.scrollToIndex(target);
-    requestAnimationFrame(() => scroller?.querySelector<HTMLElement>(`[data-id="${id}"]`)?.focus());
   };
   const onKeyDown = (event: KeyboardEvent) => {
     const from = indexOf((event.target as HTMLElement).dataset["id"]);

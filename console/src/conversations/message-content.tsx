@@ -134,9 +134,14 @@ function Media({
     <Card icon={isVoice ? Mic : MEDIA_ICONS[kind]} title={title}>
       <Line>{content.fileName ?? content.title}</Line>
       <p className="faint">
-        {content.mimeType && <Foreign>{content.mimeType}</Foreign>}{" "}
+        {content.mimeType && (
+          <>
+            <Foreign>{content.mimeType}</Foreign> ·{" "}
+          </>
+        )}
         {text.content.notShown(platform ? text.platform[platform] : text.content.provider)}
       </p>
+      <Elsewhere url={content.url} />
     </Card>
   );
 }
@@ -167,7 +172,7 @@ function Contacts({ content }: { content: Schemas["ContactsContent"] }) {
   return (
     <Card icon={ContactRound} title={text.content.contacts(contacts.length)}>
       {contacts.map((contact, index) => {
-        const name = string(member(member(contact, "name"), "formatted_name"));
+        const name = string(member(member(contact, "name"), "formattedName"));
         const phones = list(member(contact, "phones")).map((phone) => string(member(phone, "phone")));
         const emails = list(member(contact, "emails")).map((email) => string(member(email, "email")));
         return (
@@ -295,7 +300,7 @@ function Unsupported({ content }: { content: Schemas["UnsupportedContent"] }) {
 /** What a message of any type may carry. */
 function CommonContent({ content }: { content: Schemas["CommonContent"] }) {
   const { referral, referredProduct, attachments, reason } = content;
-  const href = safeHref(string(member(referral, "source_url")));
+  const href = safeHref(string(member(referral, "sourceUrl")));
   return (
     <>
       {referral && (
