@@ -56,6 +56,22 @@ impl Conversation {
     fn id(&self) -> &str {
         self.json["id"].as_str().unwrap_or_default()
     }
+
+    /// The newest message that is no note: of one moment, the one that arrived last. Several only where they arrived within one
+    /// millisecond and stand on several pages, which are sorted each for itself.
+    fn newest(&self) -> Vec<&Value> {
+        let messages: Vec<&Value> = self.messages.iter().filter(|message| message["type"] != "internal_note").collect();
+        let moment = |message: &Value| (millis(&message["timestamp"]), millis(&message["receivedAt"]));
+        let last = messages.iter().map(|message| moment(message)).max();
+        let mut newest: Vec<&Value> =
+            messages.iter().filter(|message| Some(moment(message)) == last).copied().collect();
+        let of_one_time =
+            messages.iter().filter(|message| Some(moment(message).0) == last.map(|(time, _)| time)).count();
+        if of_one_time <= self.page {
+            newest.truncate(1);
+        }
+        newest
+    }
 }
 
 /// Where an event was found.
@@ -446,7 +462,7 @@ impl<'a> Of<'a> {
             return;
         }
         let name = format!("conversation {} of {}", conversation.id(), world.organizations[organization]);
-        let newest = conversation.messages.iter().find(|message| message["type"] != "internal_note");
+        let newest = conversation.newest();
         let newest_messages = conversation.messages.iter().take(4).map(|message| {
             format!(
                 "{} received {} {} {}",
@@ -458,28 +474,33 @@ impl<'a> Of<'a> {
             context.extend(newest_messages.clone());
             context
         };
-        let Some(newest) = newest else {
+        if newest.is_empty() {
             report.add(format!("{name} has no message"), context());
             return;
-        };
-        let preview = match event_of(world, newest) {
+        }
+        let preview = |message: &Value| match event_of(world, message) {
             Some(event) => world.events[event].preview(),
-            None => world::preview(Kind::Text, newest["text"].as_str().unwrap_or_default()),
+            None => world::preview(Kind::Text, message["text"].as_str().unwrap_or_default()),
         };
         let last = &json["lastMessage"];
-        if last["text"] != preview.as_str()
-            || last["sender"] != newest["sender"]
-            || last["timestamp"] != newest["timestamp"]
-        {
+        let is_shown = |message: &&&Value| {
+            last["text"] == preview(message).as_str()
+                && last["sender"] == message["sender"]
+                && last["timestamp"] == message["timestamp"]
+        };
+        if newest.iter().find(is_shown).is_none() {
             let mut context = context();
-            if let Some(event) = event_of(world, newest) {
-                context.extend(story(world, history, Item::Event(event)));
-            } else {
-                let mark = marks(newest["text"].as_str().unwrap_or_default()).into_iter().next().unwrap_or_default();
-                let sends = history.sends.iter().filter(|send| send.texts.iter().any(|text| text.starts_with(&mark)));
-                context.extend(sends.map(|send| format!("{send:?}")));
+            for message in &newest {
+                if let Some(event) = event_of(world, message) {
+                    context.extend(story(world, history, Item::Event(event)));
+                } else {
+                    let text = message["text"].as_str().unwrap_or_default();
+                    let sends = history.sends.iter().filter(|send| send.texts.iter().any(|sent| sent == text));
+                    context.extend(sends.map(|send| format!("{send:?}")));
+                }
             }
-            report.add(format!("{name} does not preview its newest message, which is {preview:?}"), context);
+            let previews: Vec<String> = newest.iter().map(|message| preview(message)).collect();
+            report.add(format!("{name} does not preview its newest message, which is {previews:?}"), context);
         }
         let inbound = events.iter().filter(|(event, _)| world.events[*event].kind.is_from_customer());
         let last_inbound = inbound.clone().map(|(event, _)| world.events[*event].at).max();
