@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn a_seed_draws_the_same_faults_again() {
         let faults = Faults::new();
-        let mut draw = |seed| {
+        let draw = |seed| {
             faults.set(300, seed);
             (0..50).map(|_| faults.draw(Service::DynamoDb, "UpdateItem", &Map::new())).collect::<Vec<_>>()
         };

@@ -15,8 +15,7 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     authorizer::SigningKey,
-    connection,
-    console,
+    connection, console,
     developer::{self, Developer},
     error::{Error, Result},
     faults::Faults,

@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// What an admin is told when the key has become another account's.
-pub const OTHER_ACCOUNT: &str = "The API key speaks for another account now. Connect again with the key of this account.";
+pub const OTHER_ACCOUNT: &str =
+    "The API key speaks for another account now. Connect again with the key of this account.";
 /// How long after a check the next one is due.
 const CHECK_AGAIN_MS: i64 = 24 * 60 * 60 * 1000;
 

@@ -13,7 +13,9 @@ use shared::{
     inbound::{Counts, Inbound, Misfits},
     message::{Sender, Status},
     platform::{Channel, Platform},
-    store::{ConnectionStatus, Conversation, ConversationStatus, Credentials, InboxFilter, Integration, Message, Store},
+    store::{
+        ConnectionStatus, Conversation, ConversationStatus, Credentials, InboxFilter, Integration, Message, Store,
+    },
     vault::SealedKey,
     webhook_token::Proof,
 };

@@ -52,10 +52,14 @@ impl Instructions {
     /// Nothing, or which bounds are broken.
     #[must_use]
     pub fn excess(&self) -> Option<String> {
-        let bounds =
-            [("parse", self.parse, PARSE_MOST), ("delivery", self.delivery, DELIVERY_MOST), ("start", self.start, START_MOST)];
+        let bounds = [
+            ("parse", self.parse, PARSE_MOST),
+            ("delivery", self.delivery, DELIVERY_MOST),
+            ("start", self.start, START_MOST),
+        ];
         let broken = bounds.iter().filter(|(_, counted, most)| counted > most);
-        let broken: Vec<_> = broken.map(|(what, counted, most)| format!("{what}: {counted} instructions, at most {most}")).collect();
+        let broken: Vec<_> =
+            broken.map(|(what, counted, most)| format!("{what}: {counted} instructions, at most {most}")).collect();
         (!broken.is_empty()).then(|| broken.join("; "))
     }
 }
@@ -79,7 +83,8 @@ pub async fn run(bench: &Bench, say: impl Fn(&str)) -> Result<Instructions> {
     functions::build(workspace, &[WEBHOOK, "shared"], true)?;
     let released = functions::binaries(workspace, true)?;
     let everyday = functions::binaries(workspace, false)?;
-    let folder = tempfile::tempdir().map_err(|source| Error::Program { program: "a temporary folder".to_owned(), source })?;
+    let folder =
+        tempfile::tempdir().map_err(|source| Error::Program { program: "a temporary folder".to_owned(), source })?;
     let counter = Counter { folder: folder.path().to_owned() };
 
     say("Counting what reading takes…");
@@ -129,10 +134,8 @@ impl Counter {
         }
         let script = File::options().write(true).create_new(true).mode(0o755).open(folder.join(WEBHOOK));
         let (counts, webhook) = (self.counts(), webhook.display());
-        let text = format!(
-            "#!/bin/sh\nexec valgrind --tool=callgrind --callgrind-out-file={} {webhook}\n",
-            counts.display()
-        );
+        let text =
+            format!("#!/bin/sh\nexec valgrind --tool=callgrind --callgrind-out-file={} {webhook}\n", counts.display());
         script.map_err(write)?.write_all(text.as_bytes()).map_err(write)
     }
 
@@ -157,7 +160,11 @@ impl Counter {
         let counted = counted.await.map_err(|_| failed("callgrind wrote no count"));
         rig.stop().await;
         let counted = counted?;
-        fs::remove_file(self.counts()).map_err(|source| Error::File { action: "remove", path: self.counts(), source })?;
+        fs::remove_file(self.counts()).map_err(|source| Error::File {
+            action: "remove",
+            path: self.counts(),
+            source,
+        })?;
         Ok(counted)
     }
 

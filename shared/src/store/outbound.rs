@@ -223,7 +223,9 @@ impl Store {
             ];
             writes.extend(telling.clone());
             writes.extend(audit.iter().map(|audit| self.audit_write(organization, audit)).collect::<Result<Vec<_>>>()?);
-            let refused = |position| if position == NEWS && telling.is_some() { Error::Conflict } else { Error::IdempotencyKeyReused };
+            let refused = |position| {
+                if position == NEWS && telling.is_some() { Error::Conflict } else { Error::IdempotencyKeyReused }
+            };
             match self.transact(writes, refused).await {
                 Ok(()) => {
                     if let (Some(news), None) = (&news, &telling) {
