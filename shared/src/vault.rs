@@ -318,4 +318,23 @@ mod tests {
         }
         assert!(open_with(&DATA_KEY, &acme(), Platform::Whatsapp, &SealedKey { version: 2, ..sealed() }).is_err());
     }
+
+    /// See *Fuzz it* in the README.
+    #[test]
+    fn fuzz_any_stored_key() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            if let Ok(stored) = serde_json::from_slice::<SealedKey>(bytes)
+                && open_with(&DATA_KEY, &acme(), Platform::Whatsapp, &stored).is_ok()
+            {
+                let SealedKey { version, iv, ciphertext, tag, .. } = sealed();
+                assert_eq!((stored.version, stored.iv, stored.ciphertext, stored.tag), (version, iv, ciphertext, tag));
+            }
+            // What only somebody with the data key can make: past the tag, whatever is there opens or is refused.
+            let (iv, ciphertext) = bytes.split_at(bytes.len().min(IV_BYTES));
+            let tag = mac(&DATA_KEY, &acme(), Platform::Whatsapp, iv, ciphertext).unwrap().finalize().into_bytes();
+            let (iv, ciphertext, tag) = (STANDARD.encode(iv), STANDARD.encode(ciphertext), STANDARD.encode(tag));
+            let stored = SealedKey { iv, ciphertext, tag, ..sealed() };
+            drop(open_with(&DATA_KEY, &acme(), Platform::Whatsapp, &stored));
+        });
+    }
 }
