@@ -176,7 +176,23 @@ fn with_key(mut item: Item, key: &Key) -> Item {
 }
 
 fn read<T: DeserializeOwned>(item: Item) -> Result<T> {
-    serde_dynamo::from_item(item).map_err(Error::internal)
+    serde_dynamo::from_item(item).map_err(|error| Error::internal(Misfit::new::<T>(&error)))
+}
+
+/// An item that is not what it is read as. The error of the parser repeats what the item holds; this names the field at most.
+#[derive(Debug, thiserror::Error)]
+#[error("an item does not fit {entity}: {problem}")]
+struct Misfit {
+    entity: &'static str,
+    problem: String,
+}
+
+impl Misfit {
+    fn new<T>(error: &serde_dynamo::Error) -> Self {
+        let text = error.to_string();
+        let problem = if text.starts_with("missing field") { text } else { "a value of the wrong type".to_owned() };
+        Self { entity: std::any::type_name::<T>(), problem }
+    }
 }
 
 fn write<T: serde::Serialize>(entity: T) -> Result<Item> {

@@ -6,7 +6,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::{
-    shared::{Organization, SOON, own_rig, text},
+    isolation::put,
+    shared::{Organization, SOON, items, own_rig, run, text},
     support::{Rig, Setup, eventually},
 };
 
@@ -114,4 +115,26 @@ async fn a_log_says_what_happened_and_nothing_that_belongs_to_somebody() {
     let received = rig.log("receive-webhook");
     let line: Value = serde_json::from_str(received.lines().next().unwrap()).unwrap();
     assert!(!text(&line["level"]).is_empty() && !text(&line["fields"]["message"]).is_empty(), "{line}");
+}
+
+#[test]
+fn an_item_that_does_not_fit_is_logged_without_what_it_holds() {
+    run(async |rig| {
+        let (organization, account) = Organization::with(rig, "whatsapp").await;
+        account.customer_writes(PHONE, WORDS).await;
+        let conversation = organization.conversation().await;
+        let pk = format!("ORG#{}#CONVERSATION#{}", organization.id, text(&conversation["id"]));
+        let of_it = |item: &Value| item["pk"]["S"] == pk && item["sk"]["S"] == "CONVERSATION";
+        let mut item = items(rig).await.into_iter().find(of_it).unwrap();
+        item["status"] = json!({ "S": WORDS });
+        put(rig, &item).await;
+
+        let path = format!("/api/v1/conversations/{}", text(&conversation["id"]));
+        let (status, answer) = rig.api("GET", &path, &organization.operator, Value::Null).await;
+
+        assert_eq!((status, &answer["error"]["code"]), (500, &json!("INTERNAL")), "{answer}");
+        let log = rig.log("get-conversation");
+        assert!(log.contains("does not fit"), "{log}");
+        assert!(!log.contains(WORDS), "{log}");
+    });
 }
