@@ -5,7 +5,12 @@
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedHttpClient, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::{
+    config::{
+        BehaviorVersion, Region, SharedHttpClient, http::HttpResponse, retry::RetryConfig, timeout::TimeoutConfig,
+    },
+    error::{ProvideErrorMetadata, SdkError},
+};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
@@ -24,6 +29,29 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 4;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Why a service did not do what was asked, in words that hold nothing of the request or of an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {code}: {message}")]
+pub struct Fault {
+    operation: &'static str,
+    code: String,
+    message: String,
+}
+
+impl Fault {
+    /// What an error of the SDK says: its own text says too little, and its debug text has the whole answer.
+    #[must_use]
+    pub fn new<E: ProvideErrorMetadata>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Self {
+        let message = match error {
+            SdkError::TimeoutError(_) => "timed out".to_owned(),
+            SdkError::DispatchFailure(failure) => format!("no connection: {failure:?}"),
+            SdkError::ResponseError(_) => "the answer cannot be read".to_owned(),
+            _ => error.message().unwrap_or("no message").to_owned(),
+        };
+        Self { operation, code: error.code().unwrap_or("none").to_owned(), message }
+    }
+}
 
 fn http_client() -> Result<SharedHttpClient, Cause> {
     let tls = TlsContext::builder().with_trust_store(TrustStore::empty().with_pem_certificate(ROOTS)).build()?;

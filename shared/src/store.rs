@@ -199,25 +199,10 @@ fn write<T: serde::Serialize>(entity: T) -> Result<Item> {
     serde_dynamo::to_item(entity).map_err(Error::internal)
 }
 
-/// What failed, in words that hold nothing of the item: the operation, the service's code and its message.
-#[derive(Debug, thiserror::Error)]
-#[error("{operation}: {code}: {message}")]
-struct TableFault {
-    operation: &'static str,
-    code: String,
-    message: String,
-}
-
 /// A fault of the table as the caller of a function sees it: worth a repetition, except where the request itself is wrong.
 fn fault<E: ProvideErrorMetadata>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Error {
-    let code = error.code().map(str::to_owned);
-    let message = match error {
-        SdkError::TimeoutError(_) => "timed out".to_owned(),
-        SdkError::DispatchFailure(failure) => format!("no connection: {failure:?}"),
-        _ => error.message().unwrap_or("no message").to_owned(),
-    };
     let is_ours =
-        matches!(code.as_deref(), Some("ValidationException" | "AccessDeniedException" | "ResourceNotFoundException"));
-    let cause = TableFault { operation, code: code.unwrap_or_else(|| "none".into()), message };
+        matches!(error.code(), Some("ValidationException" | "AccessDeniedException" | "ResourceNotFoundException"));
+    let cause = aws::Fault::new(operation, error);
     if is_ours { Error::internal(cause) } else { Error::Unavailable(cause.into()) }
 }

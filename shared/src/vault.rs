@@ -14,7 +14,8 @@ use std::{
 use aes::Aes256;
 use aws_sdk_kms::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata},
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
     primitives::Blob,
     types::DataKeySpec,
 };
@@ -124,7 +125,7 @@ impl Vault {
             .encryption_context("platform", platform.as_str())
             .send()
             .await
-            .map_err(|error| kms_fault(&error))?;
+            .map_err(|error| kms_fault("GenerateDataKey", &error))?;
         let (Some(plaintext), Some(wrapped)) = (output.plaintext, output.ciphertext_blob) else {
             return Err(Error::internal("KMS answered without a data key"));
         };
@@ -171,7 +172,7 @@ impl Vault {
             .await
             .map_err(|error| match error.code() {
                 Some("InvalidCiphertextException" | "IncorrectKeyException") => Error::internal(Unreadable),
-                _ => kms_fault(&error),
+                _ => kms_fault("Decrypt", &error),
             })?;
         let plaintext = output.plaintext.ok_or_else(|| Error::internal("KMS answered without a data key"))?;
         let unwrapped = Zeroizing::new(plaintext.into_inner());
@@ -191,8 +192,8 @@ impl Vault {
     }
 }
 
-fn kms_fault<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(error: &E) -> Error {
-    let cause = format!("KMS: {}: {}", error.code().unwrap_or("none"), DisplayErrorContext(error));
+fn kms_fault<E: ProvideErrorMetadata>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Error {
+    let cause = aws::Fault::new(operation, error);
     match error.code() {
         Some("AccessDeniedException" | "NotFoundException" | "DisabledException" | "ValidationException") => {
             Error::internal(cause)
