@@ -171,7 +171,10 @@ impl Vault {
             .send()
             .await
             .map_err(|error| match error.code() {
-                Some("InvalidCiphertextException" | "IncorrectKeyException") => Error::internal(Unreadable),
+                // Validation: no ciphertext is empty or longer than 6,144 bytes, and the rest of the request is ours.
+                Some("InvalidCiphertextException" | "IncorrectKeyException" | "ValidationException") => {
+                    Error::internal(Unreadable)
+                }
                 _ => kms_fault("Decrypt", &error),
             })?;
         let plaintext = output.plaintext.ok_or_else(|| Error::internal("KMS answered without a data key"))?;

@@ -13,6 +13,7 @@ mod logs;
 mod numbers;
 mod openapi;
 mod receiving;
+mod sealed_keys;
 mod sending;
 mod shared;
 #[path = "../support/mod.rs"]
