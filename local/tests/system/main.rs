@@ -19,3 +19,4 @@ mod shared;
 #[path = "../support/mod.rs"]
 mod support;
 mod webhook;
+mod webhook_attacks;
