@@ -12,6 +12,7 @@ mod local;
 mod logs;
 mod numbers;
 mod openapi;
+mod permissions;
 mod receiving;
 mod sealed_keys;
 mod sending;
