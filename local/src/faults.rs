@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn a_seed_draws_the_same_faults_again() {
         let faults = Faults::new();
-        let mut draw = |seed| {
+        let draw = |seed| {
             faults.set(300, seed);
             (0..50).map(|_| faults.draw(Service::Table, "UpdateItem", &Map::new())).collect::<Vec<_>>()
         };
