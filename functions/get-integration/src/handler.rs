@@ -46,7 +46,7 @@ mod tests {
                 "credentials": {
                     "apiKey": "***********", "phoneNumberId": account.id, "wabaId": "waba", "displayPhoneNumber": null,
                 },
-                "webhookVerified": true, "lastSyncedAt": since, "errorMessage": null, "health": null,
+                "webhookVerified": true, "repairWebhook": false, "lastSyncedAt": since, "errorMessage": null, "health": null,
                 "createdAt": since, "updatedAt": since,
             })
         );

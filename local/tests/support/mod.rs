@@ -55,7 +55,8 @@ pub fn target_folder() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_local")).parent().unwrap().to_owned()
 }
 
-/// `cargo test` builds the binaries of this package only.
+/// `cargo test` builds the binaries of this package only. Naming a test makes cargo choose the same features of all dependencies as
+/// `cargo test --workspace` does: without, it would build them a second time.
 pub fn build_functions() {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
@@ -71,7 +72,7 @@ pub fn build_functions() {
                 cargo.env_remove(&name);
             }
         }
-        cargo.args(["build", "--quiet", "--workspace", "--bins"]);
+        cargo.args(["build", "--quiet", "--workspace", "--bins", "--test", "rig"]);
         if !cfg!(debug_assertions) {
             cargo.arg("--release");
         }
