@@ -544,7 +544,8 @@ impl<'a> Of<'a> {
     /// The unread count is the number of the customer's messages since somebody read.
     fn unread(self, inbound: &[(usize, &Value)], name: &str, report: &mut Report) {
         let Self { world, history, conversation, .. } = self;
-        let patches = self.patches();
+        let has_several_ids = self.has_several_ids(inbound);
+        let patches = self.patches(has_several_ids);
         let reads: Vec<(&Patch, i64, i64)> = patches
             .iter()
             .filter_map(|patch| match (&patch.body["read"], millis(&patch.body["readUpTo"])) {
@@ -565,7 +566,7 @@ impl<'a> Of<'a> {
             at_least += usize::from(!may_be_read);
         }
         // Known: what was read in one of two conversations that became one may count again.
-        if self.has_several_ids(inbound) {
+        if has_several_ids {
             at_most = inbound.len();
         }
         let count = conversation.json["unreadCount"]
@@ -595,11 +596,13 @@ impl<'a> Of<'a> {
         }
     }
 
-    /// What operators changed of the conversation, also under ids that have become part of it (or of another one).
-    fn patches(self) -> Vec<&'a Patch> {
+    /// What operators changed of the conversation; where its customer has several ids, also under ids that have become part of it (or
+    /// of another one).
+    fn patches(self, has_several_ids: bool) -> Vec<&'a Patch> {
         let is_about = |patch: &&Patch| {
             patch.organization == self.organization
-                && (patch.conversation == self.conversation.id() || !self.listed.contains(patch.conversation.as_str()))
+                && (patch.conversation == self.conversation.id()
+                    || has_several_ids && !self.listed.contains(patch.conversation.as_str()))
         };
         self.history.patches.iter().filter(is_about).collect()
     }
@@ -618,8 +621,7 @@ impl<'a> Of<'a> {
         if self.has_several_ids(inbound) {
             return;
         }
-        let patches = self.patches().into_iter().filter(|patch| patch.conversation == conversation.id());
-        let patches = patches.filter(|patch| !patch.body["status"].is_null());
+        let patches = self.patches(false).into_iter().filter(|patch| !patch.body["status"].is_null());
         let patches: Vec<&Patch> = patches.collect();
         let Some(last) = patches.iter().max_by_key(|patch| patch.span.start) else { return };
         let is_certain = patches.iter().all(|patch| patch.span == last.span || patch.span.end < last.span.start);

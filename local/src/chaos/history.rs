@@ -163,6 +163,21 @@ impl History {
         owners
     }
 
+    /// Whether what stands at the end of `text` begins a reply that Messenger or Instagram may have echoed to the organization: what an
+    /// account wrote is told to whoever has the account by then, also where somebody else had it when it was written.
+    pub(super) fn was_echoed_to(&self, world: &World, organization: usize, text: &str) -> bool {
+        let Some(mark) = text.rfind('«').map(|at| text[at..].trim_end()) else { return false };
+        self.accepted.iter().any(|message| {
+            message.text.starts_with(mark)
+                && matches!(world.accounts[message.account].platform, Platform::Instagram | Platform::Facebook)
+                && message.statuses.iter().any(|(status, _)| *status == "sent")
+                && self
+                    .reigns
+                    .get(&message.account)
+                    .is_some_and(|reigns| reigns.iter().any(|reign| reign.owner == Owner::Connected(organization)))
+        })
+    }
+
     pub(super) fn webhook_was_killed(&mut self) {
         self.webhook_kills.push(now_ms());
     }

@@ -114,24 +114,33 @@ impl Scene {
     ) -> Answer {
         let name = &self.world.organizations[organization];
         let answer = self.driver.api((name, role), method, path, key, body).await;
-        if let Some(foreign) = foreign_canary(&answer.text, name) {
-            self.history()
-                .wrongs
-                .push(format!("{name} was shown what {foreign} wrote: {method} {path}: {}", answer.text));
+        for Foreign { who, before } in foreign(&answer.text, name) {
+            if !self.history().was_echoed_to(&self.world, organization, before) {
+                let wrong = format!("{name} was shown what {who} wrote: {method} {path}: {}", answer.text);
+                self.history().wrongs.push(wrong);
+            }
         }
         answer
     }
 }
 
-/// The organization whose words stand in an answer to `own`, if it is another one.
-fn foreign_canary<'a>(text: &'a str, own: &str) -> Option<&'a str> {
+/// Words of another organization.
+#[derive(Debug, PartialEq)]
+struct Foreign<'a> {
+    who: &'a str,
+    /// What stands before its canary in the answer: the end of it tells which message that is.
+    before: &'a str,
+}
+
+/// Words of other organizations in an answer to `own`.
+fn foreign<'a>(text: &'a str, own: &str) -> Vec<Foreign<'a>> {
     const BEGIN: &str = "canary.";
-    let named = text.match_indices(BEGIN).map(|(at, _)| &text[at + BEGIN.len()..]);
-    let named = named.map(|rest| {
+    let found = text.match_indices(BEGIN).map(|(at, _)| {
+        let rest = &text[at + BEGIN.len()..];
         let end = rest.find(|next: char| !next.is_ascii_alphanumeric() && next != '-').unwrap_or(rest.len());
-        &rest[..end]
+        Foreign { who: &rest[..end], before: &text[..at] }
     });
-    named.into_iter().find(|name| *name != own)
+    found.filter(|foreign| foreign.who != own).collect()
 }
 
 /// Plays a seed and compares what the system says with what happened.
@@ -251,7 +260,8 @@ mod tests {
 
     #[test]
     fn words_of_another_organization_are_found() {
-        assert_eq!(foreign_canary(r#"{"text":"«1.2» canary.o1-0 yes"}"#, "o1-0"), None);
-        assert_eq!(foreign_canary(r#"{"text":"canary.o1-0"},{"text":"canary.o1-1"}"#, "o1-0"), Some("o1-1"));
+        assert_eq!(foreign(r#"{"text":"«1.2» canary.o1-0 yes"}"#, "o1-0"), []);
+        let found = foreign(r#""canary.o1-0 «1.s2» canary.o1-1""#, "o1-0");
+        assert_eq!(found, [Foreign { who: "o1-1", before: r#""canary.o1-0 «1.s2» "# }]);
     }
 }
