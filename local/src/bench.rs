@@ -2,13 +2,16 @@
 //! through the API at the end: a bench that lost or doubled one fails.
 
 mod driver;
+pub mod instructions;
 mod loads;
 mod report;
 
 use std::{path::PathBuf, sync::Arc};
 
 use crate::{
+    console::Source,
     error::{Error, Result},
+    issuer,
     start::{self, Binaries, Options},
 };
 
@@ -70,7 +73,11 @@ impl Rig {
             fresh: true,
             template: bench.template.clone(),
             binaries: bench.binaries.clone(),
+            console: Source::None,
+            token_lifetime: issuer::TOKEN_LIFETIME,
             meter,
+            faults: None,
+            quiet: false,
             parameters: std::collections::BTreeMap::new(),
             encryption_key: None,
             webhook_token: None,

@@ -11,18 +11,19 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
-/// Runs `cargo build` for the functions; cargo's own progress goes to standard error.
+/// Runs `cargo build` for packages, at once: one after the other, each would want other features of their dependencies. Cargo's own
+/// progress goes to standard error.
 ///
 /// # Errors
-/// When cargo cannot be run, or a function does not compile.
-pub fn build(workspace: &Path, functions: &[&str], release: bool) -> Result<()> {
+/// When cargo cannot be run, or one of them does not compile.
+pub fn build(workspace: &Path, packages: &[&str], release: bool) -> Result<()> {
     let mut command = cargo(workspace);
-    command.arg("build").stdout(Stdio::null());
+    command.args(["build", "--bins"]).stdout(Stdio::null());
     if release {
         command.arg("--release");
     }
-    for function in functions {
-        command.args(["-p", function]);
+    for package in packages {
+        command.args(["-p", package]);
     }
     let status = command.status().map_err(|source| Error::Program { program: "cargo build".to_owned(), source })?;
     if status.success() { Ok(()) } else { Err(Error::Build) }

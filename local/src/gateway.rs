@@ -15,6 +15,7 @@ use axum::{
     },
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
+    routing::any,
 };
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -46,11 +47,16 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Its router; `local` are further routes, to which the CORS answers apply as well.
-    pub fn router(self, local: Router) -> Router {
+    /// Its router; `local` are further routes. Where there is a console, it answers for all that is not below `/api/`, as
+    /// the distribution has it on AWS.
+    pub fn router(self, local: Router, console: Option<Router>) -> Router {
         let gateway = Arc::new(self);
-        let api = Router::new().fallback(handle).with_state(Arc::clone(&gateway));
-        local.fallback_service(api).layer(middleware::from_fn_with_state(gateway, cors))
+        let api = any(handle).with_state(Arc::clone(&gateway));
+        let routes = match console {
+            None => local.fallback_service(api),
+            Some(console) => local.route("/api/{*path}", api).fallback_service(console),
+        };
+        routes.layer(middleware::from_fn_with_state(gateway, cors))
     }
 
     async fn answer(&self, request: Request) -> Response {

@@ -3,15 +3,23 @@
 
 pub mod authorizer;
 pub mod bench;
+pub mod chaos;
 pub mod client;
+mod connection;
+pub mod console;
 pub mod developer;
 pub mod error;
 pub mod event;
+pub mod faults;
+mod forward;
 pub mod function_url;
 pub mod functions;
 pub mod gateway;
+pub mod iam;
+pub mod issuer;
 pub mod kms;
 pub mod meter;
+pub mod replay;
 pub mod runtime;
 pub mod simulator;
 pub mod start;

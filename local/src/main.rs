@@ -5,12 +5,17 @@ use std::{
     env, io,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
 use local::{
     bench::{self, Bench},
+    chaos::{self, Chaos},
+    console::Source,
     error::{Error, Result},
+    issuer,
+    replay::{self, Replay},
     start::{self, Binaries, Options, Running},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,9 +42,12 @@ struct Arguments {
     /// Write one JSON object a line to standard output; text for humans goes to standard error
     #[arg(long)]
     json: bool,
-    /// Count the functions' calls of `DynamoDB`, for GET /local/meter
+    /// Leave the console out: neither built nor served
     #[arg(long)]
-    meter: bool,
+    no_console: bool,
+    /// How long the tokens of people who sign in are good, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = issuer::TOKEN_LIFETIME.as_secs())]
+    token_lifetime: u64,
     /// Value for a parameter of the template
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = name_and_value)]
     parameters: Vec<(String, String)>,
@@ -68,6 +76,56 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Break everything around the release binaries, and check that nothing was lost, doubled, shown to others or told wrongly
+    ///
+    /// Each seed is a story of its own: customers write, operators reply, admins connect and disconnect, while functions are killed
+    /// and table, KMS and provider fail. Without --minutes and --seeds only the seed is played.
+    Chaos {
+        /// The first seed
+        #[arg(long, default_value_t = 1, conflicts_with = "seeds")]
+        seed: u64,
+        /// Play one seed after the other for so many minutes
+        #[arg(long, value_name = "M", conflicts_with = "seeds")]
+        minutes: Option<u64>,
+        /// Play the seeds A to B
+        #[arg(long, value_name = "A..B", value_parser = seeds)]
+        seeds: Option<(u64, u64)>,
+        /// How many events the provider delivers in a seed
+        #[arg(long, default_value_t = 500)]
+        events: usize,
+        /// Write what came of it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Count the instructions of the released webhook with valgrind; fails above the bounds
+    Instructions {
+        /// Write the counts as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Receive again what a day left in quarantine: of the system that runs here (--port), or of any table
+    Replay {
+        /// The day that it came, UTC: 2026-11-23
+        #[arg(long)]
+        day: String,
+        /// Only what is there for this reason
+        #[arg(long)]
+        reason: Option<String>,
+        /// Take what came with another organization's token as the provider's own word; look at it first, it may be forged
+        #[arg(long)]
+        trust_tokens: bool,
+        /// Where `DynamoDB` is; AWS where only --table is given
+        #[arg(long, value_name = "URL")]
+        endpoint: Option<String>,
+        /// The table
+        #[arg(long, value_name = "NAME")]
+        table: Option<String>,
+    },
+}
+
+fn seeds(argument: &str) -> std::result::Result<(u64, u64), String> {
+    let parsed = argument.split_once("..").and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
+    parsed.filter(|(first, last)| first <= last).ok_or_else(|| "A..B is needed, such as 1..300".to_owned())
 }
 
 fn name_and_value(argument: &str) -> std::result::Result<(String, String), String> {
@@ -88,8 +146,20 @@ async fn main() -> ExitCode {
 }
 
 async fn run(mut arguments: Arguments) -> Result<()> {
-    if let Some(Command::Bench { quick, json }) = arguments.command.take() {
-        return measure(arguments, quick, json).await;
+    match arguments.command.take() {
+        Some(Command::Bench { quick, json }) => return measure(arguments, quick, json).await,
+        Some(Command::Chaos { seed, minutes, seeds, events, json }) => {
+            let (first, last) = seeds.map_or((seed, None), |(first, last)| (first, Some(last)));
+            return wreck(arguments, (first, last, minutes, events), json).await;
+        }
+        Some(Command::Instructions { json }) => return count_instructions(arguments, json).await,
+        Some(Command::Replay { day, reason, trust_tokens, endpoint, table }) => {
+            let replay = Replay { day, reason, trust_tokens, endpoint, table };
+            let tally = replay::run(&replay, &arguments.options()?, |text| eprintln!("{text}")).await?;
+            println!("{}", serde_json::to_string(&tally).unwrap_or_default());
+            return Ok(());
+        }
+        None => {}
     }
     let json = arguments.json;
     let options = arguments.options()?;
@@ -117,6 +187,38 @@ async fn measure(arguments: Arguments, quick: bool, json: bool) -> Result<()> {
         println!("{report}");
     }
     Ok(())
+}
+
+async fn count_instructions(arguments: Arguments, json: bool) -> Result<()> {
+    let options = arguments.options()?;
+    let bench = Bench { template: options.template, binaries: options.binaries, quick: true };
+    let counted = bench::instructions::run(&bench, |text| eprintln!("{text}")).await?;
+    if json {
+        println!("{}", serde_json::to_string(&counted).unwrap_or_default());
+    } else {
+        println!("{counted}");
+    }
+    counted.excess().map_or(Ok(()), |excess| Err(Error::Setting(excess)))
+}
+
+async fn wreck(
+    arguments: Arguments,
+    (first, last, minutes, events): (u64, Option<u64>, Option<u64>, usize),
+    json: bool,
+) -> Result<()> {
+    let options = Arguments { release: true, ..arguments }.options()?;
+    let Options { template, binaries, .. } = options;
+    let report =
+        chaos::run(&Chaos { template, binaries, first, last, minutes, events }, |text| eprintln!("{text}")).await?;
+    if json {
+        println!("{}", serde_json::to_string(&report).unwrap_or_default());
+    } else {
+        println!("{report}");
+    }
+    match report.failure {
+        Some(failure) => Err(Error::Setting(failure.what)),
+        None => Ok(()),
+    }
 }
 
 /// Listens from now on; done with the first signal.
@@ -153,7 +255,15 @@ impl Arguments {
                 None if self.no_build => Binaries::Kept { release: self.release },
                 None => Binaries::Built { release: self.release },
             },
-            meter: self.meter,
+            console: match (self.no_console, self.no_build) {
+                (true, _) => Source::None,
+                (false, true) => Source::Kept,
+                (false, false) => Source::Built,
+            },
+            token_lifetime: Duration::from_secs(self.token_lifetime),
+            meter: true,
+            faults: None,
+            quiet: false,
             parameters: self.parameters.into_iter().collect::<BTreeMap<_, _>>(),
             encryption_key: variable("ENCRYPTION_KEY")?,
             webhook_token: variable("DIALOG360_WEBHOOK_TOKEN")?,
@@ -184,11 +294,19 @@ fn find_template(folder: &Path) -> Result<PathBuf> {
 }
 
 fn introduction(running: &Running) -> String {
-    let Running { api, webhook, provider, dynamodb, table, data, .. } = running;
+    let Running { api, webhook, provider, customer, dynamodb, table, data, .. } = running;
     let data = data.path().display();
+    let console = match (&running.console, &running.console_problem) {
+        (Some(console), None) => console.as_str(),
+        (_, Some(problem)) => problem.as_str(),
+        (None, None) => "left out",
+    };
     format!(
         r#"
 Everything is up. Ctrl-C stops it.
+
+  Console             {console}
+  Play the customer   {customer}
 
   HTTP API            {api}
   Webhook             {webhook}
@@ -196,7 +314,8 @@ Everything is up. Ctrl-C stops it.
   DynamoDB            {dynamodb} (table {table})
   Data and logs       {data}
 
-Try it, in another terminal:
+Open the two pages side by side: in the console, sign in and connect WhatsApp under Settings > Socials, with the phone number ID 1001 and the API
+key sim_whatsapp_1001; then write as a customer. Or try it in another terminal:
 
   # sign in
   TOKEN=$(curl -s '{api}/local/token?organization=acme&user=ann&role=admin' | cut -d '"' -f 4)

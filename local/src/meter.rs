@@ -3,31 +3,24 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use axum::{
     Router,
     body::Bytes,
     extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, HeaderName, Request, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::client::Client;
-
-/// `DynamoDB` accepts bodies up to this size.
-const BODY_LIMIT_BYTES: usize = 16 << 20;
-/// Longer than any call of the engine takes.
-const TIME_LIMIT: Duration = Duration::from_mins(1);
+use crate::forward::{BODY_LIMIT_BYTES, Forward, operation};
 
 /// The pass-through and its figures.
 #[derive(Debug, Clone)]
 pub struct Meter {
-    client: Client,
-    endpoint: String,
+    forward: Forward,
     figures: Arc<Mutex<Figures>>,
 }
 
@@ -53,7 +46,7 @@ impl Meter {
     /// A meter in front of the engine at `endpoint`.
     #[must_use]
     pub fn new(endpoint: String) -> Self {
-        Self { client: Client::default(), endpoint, figures: Arc::default() }
+        Self { forward: Forward::new(endpoint), figures: Arc::default() }
     }
 
     /// What the functions' SDK talks to.
@@ -99,44 +92,23 @@ impl Figures {
 }
 
 async fn pass(State(meter): State<Meter>, headers: HeaderMap, body: Bytes) -> Response {
-    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    let operation = operation(&headers);
     let body = match serde_json::from_slice::<Map<String, Value>>(&body) {
-        Ok(mut request) if reports_capacity(&operation) => {
+        Ok(mut request) if reports_capacity(operation) => {
             request.insert("ReturnConsumedCapacity".to_owned(), "INDEXES".into());
             Bytes::from(Value::Object(request).to_string())
         }
         _ => body,
     };
-    let mut request = Request::post(&meter.endpoint);
-    for (name, value) in &headers {
-        if !is_of_the_connection(name) {
-            request = request.header(name, value);
-        }
-    }
-    let answer = match request.body(body) {
-        Ok(request) => meter.client.send(request, TIME_LIMIT).await,
-        Err(error) => return (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
-    };
-    match answer {
-        Ok(answer) => {
-            let (mut parts, body) = answer.into_parts();
-            let parsed = serde_json::from_slice(&body).unwrap_or_default();
-            meter.figures.lock().unwrap_or_else(PoisonError::into_inner).add(&operation, parts.status, &parsed);
-            parts.headers.remove(header::TRANSFER_ENCODING);
-            (parts.status, parts.headers, body).into_response()
-        }
-        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
-    }
+    let answer = meter.forward.send(&headers, body).await;
+    let parsed = serde_json::from_slice(&answer.2).unwrap_or_default();
+    meter.figures.lock().unwrap_or_else(PoisonError::into_inner).add(operation, answer.0, &parsed);
+    answer.into_response()
 }
 
 /// Operations on items report what they consumed; those on tables do not know the field.
 fn reports_capacity(operation: &str) -> bool {
     operation.contains("Item") || operation == "Query" || operation == "Scan"
-}
-
-fn is_of_the_connection(name: &HeaderName) -> bool {
-    [header::HOST, header::CONTENT_LENGTH, header::CONNECTION, header::TRANSFER_ENCODING].contains(name)
 }
 
 #[cfg(test)]

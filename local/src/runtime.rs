@@ -152,7 +152,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Lambda {
     /// Prepares the functions; nothing is started until it is needed.
-    /// `shared` are the variables that Lambda sets for all of them.
+    /// `shared` are the variables that Lambda sets for all of them; a `quiet` one shows nothing of the logs on the terminal.
     ///
     /// # Errors
     /// When a log cannot be opened, or the shell that watches over the processes cannot be run.
@@ -162,6 +162,7 @@ impl Lambda {
         runtime_api: &str,
         shared: &BTreeMap<String, String>,
         logs: &Path,
+        quiet: bool,
     ) -> io::Result<Arc<Self>> {
         let watchdog = Arc::new(Watchdog::start()?);
         let mut pools = BTreeMap::new();
@@ -172,7 +173,7 @@ impl Lambda {
                 function: function.clone(),
                 binary: binary.clone(),
                 runtime_api: runtime_api.to_owned(),
-                log: FunctionLog::open(&function.name, logs)?,
+                log: FunctionLog::open(&function.name, logs, quiet)?,
                 watchdog: Arc::clone(&watchdog),
                 slots: Semaphore::new(environments),
                 idle: Mutex::default(),
@@ -192,6 +193,23 @@ impl Lambda {
         let pool = Arc::clone(self.pools.get(function).ok_or(Failure::Unavailable)?);
         let invocation = tokio::spawn(async move { pool.invoke(payload.into()).await });
         invocation.await.unwrap_or(Err(Failure::Unavailable))
+    }
+
+    /// Invokes the functions that have a schedule, each time that it comes round, until the rig ends.
+    pub fn run_schedules(self: &Arc<Self>) {
+        for pool in self.pools.values() {
+            let (Some(period), name) = (pool.function.schedule, pool.function.name.clone()) else { continue };
+            let lambda = Arc::downgrade(self);
+            tokio::spawn(async move {
+                loop {
+                    sleep(period).await;
+                    let Some(lambda) = lambda.upgrade() else { return };
+                    if let Err(failure) = lambda.invoke(&name, json!({}).to_string().into_bytes()).await {
+                        eprintln!("[{name}] ERROR the scheduled run failed: {failure}");
+                    }
+                }
+            });
+        }
     }
 
     /// The Runtime API of all environments; each has its own prefix.
@@ -253,7 +271,8 @@ fn variables(function: &Function, shared: &BTreeMap<String, String>) -> BTreeMap
         ("_HANDLER", "bootstrap".to_owned()),
         ("AWS_REGION", REGION.to_owned()),
         ("AWS_DEFAULT_REGION", REGION.to_owned()),
-        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
+        // Tells whose a call is: see `iam`.
+        ("AWS_ACCESS_KEY_ID", function.name.clone()),
         ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
         ("AWS_SESSION_TOKEN", "local".to_owned()),
         ("AWS_LAMBDA_FUNCTION_NAME", function.name.clone()),
@@ -532,19 +551,20 @@ async fn init_failed(State(lambda): State<Arc<Lambda>>, UrlPath((function, id)):
 struct FunctionLog {
     function: String,
     file: Mutex<File>,
+    quiet: bool,
 }
 
 impl FunctionLog {
-    fn open(function: &str, folder: &Path) -> io::Result<Self> {
+    fn open(function: &str, folder: &Path, quiet: bool) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(folder.join(format!("{function}.log")))?;
-        Ok(Self { function: function.to_owned(), file: Mutex::new(file) })
+        Ok(Self { function: function.to_owned(), file: Mutex::new(file), quiet })
     }
 
     fn write(&self, line: &str) {
         if let Err(error) = writeln!(locked(&self.file), "{line}") {
             eprintln!("[{}] cannot write the log: {error}", self.function);
         }
-        if let Some(short) = short(line) {
+        if let Some(short) = short(line).filter(|_| !self.quiet) {
             eprintln!("[{}] {short}", self.function);
         }
     }
@@ -586,11 +606,14 @@ mod tests {
             json_logs: true,
             log_level: None,
             environment: BTreeMap::from([("TABLE_NAME".to_owned(), "local-Table".to_owned())]),
+            schedule: None,
+            statements: Vec::new(),
         };
 
         let variables = variables(&function, &BTreeMap::from([("AWS_ENDPOINT_URL_KMS".to_owned(), "x".to_owned())]));
 
         assert_eq!(variables["AWS_LAMBDA_FUNCTION_NAME"], "send-message");
+        assert_eq!(variables["AWS_ACCESS_KEY_ID"], "send-message");
         assert_eq!(variables["AWS_LAMBDA_LOG_FORMAT"], "JSON");
         assert_eq!(variables["TABLE_NAME"], "local-Table");
         assert_eq!(variables["AWS_ENDPOINT_URL_KMS"], "x");

@@ -1,13 +1,18 @@
 //! A stand-in for 360dialog (and Meta's Graph API): checks keys, accepts messages, reports statuses, lets you write as a customer.
 //!
-//! Any key `sim_<platform>_<account id>` speaks for that account; others get 401. It knows nothing of the rest of this crate's
+//! Any key `sim_<platform>_<account id>` speaks for that account; others get 401. A key that is generated (`…~1`, `…~2`) revokes
+//! the ones before it. It knows nothing of the rest of this crate's
 //! system: it delivers to whatever URL was registered with it.
 
+mod inbound;
 mod messages;
+mod page;
 mod payloads;
+mod threads;
 mod webhooks;
 
 use std::{
+    collections::BTreeMap,
     io,
     net::TcpListener,
     path::Path,
@@ -17,23 +22,24 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{DefaultBodyLimit, Path as UrlPath, Query, State},
-    http::{HeaderMap, Request, StatusCode},
+    http::{HeaderMap, StatusCode},
     response::Response,
     routing::{get, post},
 };
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use tokio::{net::TcpStream, time::sleep};
-use tower::ServiceExt as _;
+use tokio::time::sleep;
 
-use crate::event::{epoch_millis, json_response};
+use crate::{
+    connection::{self, cut},
+    event::{epoch_millis, json_response},
+};
+use inbound::{Inbound, Kind};
 use messages::{Refusal, Sent};
-use payloads::Inbound;
+use threads::Threads;
 use webhooks::{Registration, Webhooks};
 
 /// How long a call with the fault `timeout` is held before its connection is cut.
@@ -42,6 +48,8 @@ const HELD: Duration = Duration::from_secs(30);
 const BODY_LIMIT_BYTES: usize = 32 << 20;
 /// Between two statuses of a message, unless set otherwise.
 const STATUS_DELAY_MS: u64 = 250;
+/// How long a call with the fault `slow_answer` waits for its answer.
+const SLOW_ANSWER: Duration = Duration::from_millis(700);
 
 /// Where an account lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,6 +80,9 @@ struct Memory {
     faults: Vec<Fault>,
     settings: Settings,
     sent: Vec<Sent>,
+    threads: Threads,
+    /// How many keys were generated for an account: only the last one is valid.
+    generated_keys: BTreeMap<Account, u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,20 +135,17 @@ enum FaultKind {
     Reject(i64),
     Timeout,
     DropAfterAccept,
+    SlowAnswer,
     ServerError,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Endpoint {
     Messages,
     HealthStatus,
     Webhook,
 }
-
-/// Marks a response that must not be sent: its connection is cut instead.
-#[derive(Debug, Clone)]
-struct Cut;
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -158,13 +166,17 @@ impl Platform {
 }
 
 impl Account {
-    /// The account that a key speaks for.
-    fn of_key(key: &str) -> Option<Self> {
+    /// The account that a key was made for, and how many were made for it before.
+    fn of_key(key: &str) -> Option<(Self, u64)> {
         let (platform, id) = key.strip_prefix("sim_")?.split_once('_')?;
         let platform = [Platform::Whatsapp, Platform::Instagram, Platform::Facebook]
             .into_iter()
             .find(|known| known.name() == platform)?;
-        (!id.is_empty()).then(|| Self { platform, id: id.to_owned() })
+        let (id, generation) = match id.split_once('~') {
+            Some((id, generation)) => (id, generation.parse().ok()?),
+            None => (id, 0),
+        };
+        (!id.is_empty()).then(|| (Self { platform, id: id.to_owned() }, generation))
     }
 }
 
@@ -176,9 +188,30 @@ impl FaultKind {
             "rate_limit_400" => Self::RateLimit400,
             "timeout" => Self::Timeout,
             "drop_after_accept" => Self::DropAfterAccept,
+            "slow_answer" => Self::SlowAnswer,
             "server_error" => Self::ServerError,
             other => Self::Reject(other.strip_prefix("reject:")?.parse().ok()?),
         })
+    }
+
+    fn name(self) -> String {
+        let name = match self {
+            Self::Unauthorized => "unauthorized",
+            Self::RateLimit => "rate_limit",
+            Self::RateLimit400 => "rate_limit_400",
+            Self::Timeout => "timeout",
+            Self::DropAfterAccept => "drop_after_accept",
+            Self::SlowAnswer => "slow_answer",
+            Self::ServerError => "server_error",
+            Self::Reject(code) => return format!("reject:{code}"),
+        };
+        name.to_owned()
+    }
+}
+
+impl Fault {
+    fn listed(&self) -> Value {
+        json!({ "fault": self.kind.name(), "calls": self.calls, "accountId": self.account, "path": self.endpoint })
     }
 }
 
@@ -196,20 +229,7 @@ impl Simulator {
     /// # Errors
     /// When the listener is unusable.
     pub fn serve(&self, listener: TcpListener) -> io::Result<()> {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let router = self.router();
-        tokio::spawn(async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(connection(stream, router.clone()))),
-                    Err(error) => {
-                        eprintln!("the provider simulator cannot accept a connection: {error}");
-                        sleep(Duration::from_millis(100)).await;
-                    }
-                }
-            }
-        });
-        Ok(())
+        connection::serve(listener, self.router(), "the provider simulator")
     }
 
     /// Keeps what is not delivered yet.
@@ -227,13 +247,17 @@ impl Simulator {
             .route("/{version}/me", get(graph_me))
             .route("/{version}/me/messages", post(send_graph))
             .route("/simulate/inbound", post(simulate_inbound))
-            .route("/simulate/fault", post(simulate_fault))
+            .route("/simulate/accounts", get(simulate_accounts))
+            .route("/simulate/thread", get(simulate_thread))
+            .route("/simulate/fault", get(read_faults).post(simulate_fault))
+            .route("/simulate/key", post(simulate_key))
             .route("/simulate/sent", get(simulate_sent))
             .route("/simulate/status", post(simulate_status))
             .route("/simulate/settings", get(read_settings).post(simulate_settings))
             .route("/simulate/undelivered", get(undelivered))
             .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
             .with_state(self.clone())
+            .merge(page::router())
     }
 
     fn fault(&self, endpoint: Endpoint, account: &Account) -> Option<FaultKind> {
@@ -265,7 +289,7 @@ impl Simulator {
         };
         let fault = self.fault(endpoint, &account);
         let refusal = match fault {
-            None | Some(FaultKind::DropAfterAccept) => None,
+            None | Some(FaultKind::DropAfterAccept | FaultKind::SlowAnswer) => None,
             Some(FaultKind::Unauthorized) => Some(Refusal::bad_key()),
             Some(FaultKind::RateLimit) => Some(Refusal::rate_limit(account.platform)),
             Some(FaultKind::RateLimit400) => Some(Refusal::endpoint_rate_limit()),
@@ -279,6 +303,9 @@ impl Simulator {
         let answer = refusal.map_or_else(|| act(&account), Err);
         if fault == Some(FaultKind::DropAfterAccept) && answer.is_ok() {
             return cut();
+        }
+        if fault == Some(FaultKind::SlowAnswer) {
+            sleep(SLOW_ANSWER).await;
         }
         match answer {
             Ok(body) => json_response(StatusCode::OK, &body),
@@ -296,10 +323,13 @@ impl Simulator {
             Statuses::Reversed => statuses.reverse(),
             Statuses::Doubled => statuses = statuses.into_iter().flat_map(|status| [status, status]).collect(),
         }
+        let now = now_ms();
+        locked(&self.state).threads.receive(&sent, now);
         for (step, status) in (1..).zip(statuses) {
             let delay = Duration::from_millis(settings.delay_ms * step);
-            let at = now_ms() + i64::try_from(delay.as_millis()).unwrap_or_default();
+            let at = now + i64::try_from(delay.as_millis()).unwrap_or_default();
             if let Some(payload) = payloads::status(&sent, status, at, None) {
+                locked(&self.state).threads.tell(&sent, status, at);
                 // A number without a webhook hears nothing.
                 drop(self.webhooks.deliver(&sent.account, payload.to_string(), delay));
             }
@@ -308,37 +338,26 @@ impl Simulator {
     }
 }
 
-fn cut() -> Response {
-    let mut response = Response::new(Body::empty());
-    response.extensions_mut().insert(Cut);
-    response
-}
+impl Simulator {
+    /// The account that a key speaks for, unless it was revoked.
+    fn account_of_key(&self, key: &str) -> Option<Account> {
+        let (account, generation) = Account::of_key(key)?;
+        let generated = locked(&self.state).generated_keys.get(&account).copied().unwrap_or_default();
+        (generation == generated).then_some(account)
+    }
 
-async fn connection(stream: TcpStream, router: Router) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
-        async move {
-            let response = router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
-            if response.extensions().get::<Cut>().is_some() {
-                return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
-            }
-            Ok(response)
-        }
-    });
-    // A connection that ends in an error was cut, by us on purpose or by the other side.
-    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
-}
+    /// The account of 360dialog's key header.
+    fn by_api_key(&self, headers: &HeaderMap) -> Result<Account, Refusal> {
+        let key = headers.get("d360-api-key").and_then(|key| key.to_str().ok());
+        key.and_then(|key| self.account_of_key(key)).ok_or_else(Refusal::bad_key)
+    }
 
-/// The account of 360dialog's key header.
-fn by_api_key(headers: &HeaderMap) -> Result<Account, Refusal> {
-    let key = headers.get("d360-api-key").and_then(|key| key.to_str().ok());
-    key.and_then(Account::of_key).ok_or_else(Refusal::bad_key)
-}
-
-/// The account of Meta's bearer token.
-fn by_bearer(headers: &HeaderMap) -> Result<Account, Refusal> {
-    let header = headers.get("authorization").and_then(|header| header.to_str().ok());
-    header.and_then(|header| Account::of_key(header.strip_prefix("Bearer ")?)).ok_or_else(Refusal::bad_token)
+    /// The account of Meta's bearer token.
+    fn by_bearer(&self, headers: &HeaderMap) -> Result<Account, Refusal> {
+        let header = headers.get("authorization").and_then(|header| header.to_str().ok());
+        let key = header.and_then(|header| header.strip_prefix("Bearer "));
+        key.and_then(|key| self.account_of_key(key)).ok_or_else(Refusal::bad_token)
+    }
 }
 
 /// The account, if it is on this platform and the one in the path.
@@ -363,18 +382,18 @@ async fn health_status(
 ) -> Response {
     let health = locked(&simulator.state).settings.health;
     let act = |account: &Account| Ok(payloads::health(account, health, &query.fields));
-    simulator.call(Endpoint::HealthStatus, by_api_key(&headers), act).await
+    simulator.call(Endpoint::HealthStatus, simulator.by_api_key(&headers), act).await
 }
 
 async fn graph_me(State(simulator): State<Simulator>, headers: HeaderMap) -> Response {
     let act =
         |account: &Account| Ok(json!({ "id": account.id, "name": format!("Simulated {}", account.platform.name()) }));
-    simulator.call(Endpoint::HealthStatus, by_bearer(&headers), act).await
+    simulator.call(Endpoint::HealthStatus, simulator.by_bearer(&headers), act).await
 }
 
 async fn read_webhook(State(simulator): State<Simulator>, headers: HeaderMap) -> Response {
     let act = |account: &Account| Ok(json!(simulator.webhooks.registration(account).unwrap_or_default()));
-    simulator.call(Endpoint::Webhook, by_api_key(&headers), act).await
+    simulator.call(Endpoint::Webhook, simulator.by_api_key(&headers), act).await
 }
 
 async fn register_webhook(State(simulator): State<Simulator>, headers: HeaderMap, body: Bytes) -> Response {
@@ -385,11 +404,11 @@ async fn register_webhook(State(simulator): State<Simulator>, headers: HeaderMap
         simulator.webhooks.register(account, registration.clone()).map_err(|_| Refusal::server_error())?;
         Ok(json!(registration))
     };
-    simulator.call(Endpoint::Webhook, by_api_key(&headers), act).await
+    simulator.call(Endpoint::Webhook, simulator.by_api_key(&headers), act).await
 }
 
 async fn send_whatsapp(State(simulator): State<Simulator>, headers: HeaderMap, body: Bytes) -> Response {
-    let account = by_api_key(&headers).and_then(|account| only(account, Platform::Whatsapp, None));
+    let account = simulator.by_api_key(&headers).and_then(|account| only(account, Platform::Whatsapp, None));
     let act = |account: &Account| {
         let body = messages::parse(&body)?;
         let (sent, answer) = messages::whatsapp(account, &body)?;
@@ -407,7 +426,7 @@ async fn send_instagram(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let account = by_api_key(&headers).and_then(|account| only(account, Platform::Instagram, Some(&id)));
+    let account = simulator.by_api_key(&headers).and_then(|account| only(account, Platform::Instagram, Some(&id)));
     simulator.send(account, &body).await
 }
 
@@ -417,12 +436,12 @@ async fn send_messenger(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let account = by_api_key(&headers).and_then(|account| only(account, Platform::Facebook, Some(&id)));
+    let account = simulator.by_api_key(&headers).and_then(|account| only(account, Platform::Facebook, Some(&id)));
     simulator.send(account, &body).await
 }
 
 async fn send_graph(State(simulator): State<Simulator>, headers: HeaderMap, body: Bytes) -> Response {
-    let account = by_bearer(&headers).and_then(|account| match account.platform {
+    let account = simulator.by_bearer(&headers).and_then(|account| match account.platform {
         Platform::Whatsapp => Err(Refusal::forbidden()),
         Platform::Instagram | Platform::Facebook => Ok(account),
     });
@@ -453,11 +472,67 @@ async fn simulate_inbound(State(simulator): State<Simulator>, body: Bytes) -> Re
         Err(error) => return problem(error),
     };
     let account = inbound.account();
-    let (id, payload) = match inbound.payload(now_ms()) {
-        Ok(parts) => parts,
+    let edits = inbound.target().map_or(0, |target| locked(&simulator.state).threads.edits(&account, target));
+    let written = match inbound.written(now_ms(), edits) {
+        Ok(written) => written,
         Err(error) => return problem(error),
     };
-    first_attempt(&simulator, &account, payload, &json!({ "id": id })).await
+    if let Some(shown) = written.shown {
+        locked(&simulator.state).threads.note(&account, shown);
+    }
+    first_attempt(&simulator, &account, written.body, &json!({ "id": written.id })).await
+}
+
+/// The accounts that can be written to, with what their platform has, and their customers so far.
+async fn simulate_accounts(State(simulator): State<Simulator>) -> Response {
+    let connected = simulator.webhooks.accounts();
+    let threads = &locked(&simulator.state).threads;
+    let mut accounts = connected.clone();
+    for account in threads.accounts() {
+        if !accounts.contains(account) {
+            accounts.push(account.clone());
+        }
+    }
+    let listed = accounts.iter().map(|account| {
+        json!({
+            "platform": account.platform, "id": account.id, "connected": connected.contains(account),
+            "types": Kind::of(account.platform), "statuses": payloads::statuses(account.platform), "customers": threads.customers(account),
+        })
+    });
+    json_response(StatusCode::OK, &json!({ "accounts": listed.collect::<Vec<_>>() }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ThreadRequest {
+    platform: Platform,
+    account_id: String,
+    customer: String,
+    #[serde(default = "a_screenful")]
+    limit: usize,
+}
+
+fn a_screenful() -> usize {
+    100
+}
+
+/// The last messages of a conversation, as the customer's phone shows them, oldest first.
+async fn simulate_thread(State(simulator): State<Simulator>, Query(request): Query<ThreadRequest>) -> Response {
+    let account = Account { platform: request.platform, id: request.account_id };
+    let is_waiting = |id: &str| simulator.webhooks.is_waiting(&account, id);
+    let threads = &locked(&simulator.state).threads;
+    let messages = threads.messages(&account, &request.customer, request.limit, now_ms(), is_waiting);
+    json_response(StatusCode::OK, &json!({ "messages": messages }))
+}
+
+/// What will go wrong, in the order in which it was asked for.
+async fn read_faults(State(simulator): State<Simulator>) -> Response {
+    list_faults(&locked(&simulator.state).faults)
+}
+
+fn list_faults(faults: &[Fault]) -> Response {
+    let faults: Vec<Value> = faults.iter().map(Fault::listed).collect();
+    json_response(StatusCode::OK, &json!({ "faults": faults }))
 }
 
 /// Delivers now, and tells how the first attempt went; later ones go on behind the scenes.
@@ -502,15 +577,35 @@ async fn simulate_fault(State(simulator): State<Simulator>, body: Bytes) -> Resp
         faults.push(Fault { kind, calls: request.calls, account: request.account_id, endpoint: request.path });
     } else {
         return problem(
-            "fault is unauthorized, rate_limit, rate_limit_400, reject:<code>, timeout, drop_after_accept, server_error or none; \
+            "fault is unauthorized, rate_limit, rate_limit_400, reject:<code>, timeout, drop_after_accept, slow_answer, server_error or none; \
              calls is at least 1",
         );
     }
-    json_response(StatusCode::OK, &json!({ "faults": faults.len() }))
+    list_faults(faults)
 }
 
-async fn simulate_sent(State(simulator): State<Simulator>) -> Response {
-    let sent: Vec<Value> = locked(&simulator.state).sent.iter().map(Sent::listed).collect();
+/// Generates a key for an account, which revokes the one before.
+async fn simulate_key(State(simulator): State<Simulator>, body: Bytes) -> Response {
+    let account: Account = match serde_json::from_slice(&body) {
+        Ok(account) => account,
+        Err(error) => return problem(error),
+    };
+    let key = format!("sim_{}_{}", account.platform.name(), account.id);
+    let mut state = locked(&simulator.state);
+    let generated = state.generated_keys.entry(account).or_default();
+    *generated += 1;
+    json_response(StatusCode::OK, &json!({ "apiKey": format!("{key}~{generated}") }))
+}
+
+#[derive(Debug, Deserialize)]
+struct From {
+    /// Messages that were accepted before these are left out.
+    #[serde(default)]
+    from: usize,
+}
+
+async fn simulate_sent(State(simulator): State<Simulator>, Query(query): Query<From>) -> Response {
+    let sent: Vec<Value> = locked(&simulator.state).sent.iter().skip(query.from).map(Sent::listed).collect();
     json_response(StatusCode::OK, &json!({ "sent": sent }))
 }
 
@@ -550,6 +645,7 @@ async fn simulate_status(State(simulator): State<Simulator>, body: Bytes) -> Res
     let Some(payload) = payloads::status(&sent, &request.status, at, request.errors) else {
         return problem(format!("{} reports no status {}", sent.account.platform.name(), request.status));
     };
+    locked(&simulator.state).threads.tell(&sent, &request.status, at);
     first_attempt(&simulator, &sent.account, payload.to_string(), &json!({ "id": sent.id })).await
 }
 
@@ -586,9 +682,12 @@ mod tests {
 
     #[test]
     fn a_key_speaks_for_its_account_only() {
-        let account = Account::of_key("sim_whatsapp_700100200300402").unwrap();
+        let (account, _) = Account::of_key("sim_whatsapp_700100200300402").unwrap();
         assert_eq!((account.platform, account.id.as_str()), (Platform::Whatsapp, "700100200300402"));
-        for key in ["", "sim_whatsapp_", "sim_telegram_1", "whatsapp_1", "sim_whatsapp"] {
+        assert_eq!(Account::of_key("sim_whatsapp_700100200300402~2"), Some((account, 2)));
+        for key in
+            ["", "sim_whatsapp_", "sim_whatsapp_~1", "sim_whatsapp_1~x", "sim_telegram_1", "whatsapp_1", "sim_whatsapp"]
+        {
             assert_eq!(Account::of_key(key), None, "{key}");
         }
     }

@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{Router, serve::ListenerExt as _};
@@ -14,10 +15,14 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     authorizer::SigningKey,
+    connection, console,
     developer::{self, Developer},
     error::{Error, Result},
+    faults::Faults,
     function_url, functions,
     gateway::Gateway,
+    iam::{Guard, Service},
+    issuer::{self, Issuer},
     kms::Kms,
     meter::Meter,
     runtime::Lambda,
@@ -42,8 +47,16 @@ pub struct Options {
     pub template: PathBuf,
     /// Where the functions' binaries come from.
     pub binaries: Binaries,
-    /// Whether to count calls of `DynamoDB`.
+    /// Where the console's files come from.
+    pub console: console::Source,
+    /// How long the tokens of people who sign in are good.
+    pub token_lifetime: Duration,
+    /// Whether to stand between the functions and `DynamoDB`: to count their calls, and to refuse what their policies do not allow.
     pub meter: bool,
+    /// What stands between the functions and `DynamoDB` and KMS, and lets their calls go wrong.
+    pub faults: Option<Faults>,
+    /// Whether to show nothing of the functions' logs on the terminal.
+    pub quiet: bool,
     /// Values for the template's parameters.
     pub parameters: BTreeMap<String, String>,
     /// `ENCRYPTION_KEY`.
@@ -82,6 +95,12 @@ pub struct Running {
     pub dynamodb: String,
     /// The table in it.
     pub table: String,
+    /// The console's address, where it is served.
+    pub console: Option<String>,
+    /// Why the console is not there, though it should be.
+    pub console_problem: Option<String>,
+    /// The page to play the customer on.
+    pub customer: String,
     /// The data folder, held until the system stops.
     pub data: DataFolder,
     lambda: Arc<Lambda>,
@@ -95,6 +114,9 @@ pub struct Ready<'a> {
     api: &'a str,
     webhook: &'a str,
     provider: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    console: Option<&'a str>,
+    customer: &'a str,
 }
 
 /// Starts everything; `say` is told what is being done.
@@ -115,18 +137,24 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     };
     let system = template::load(&options.template, &emulation)?;
     let binaries = find_binaries(options, &system, &say).await?;
+    let console = find_console(options, &system, &emulation.api, &say);
+    let console_problem = console.as_ref().and_then(|(_, problem)| problem.clone());
 
     say("Opening the table…");
     let dynamodb_listener = private_listener("DynamoDB")?;
     let dynamodb = address(&dynamodb_listener)?;
     table::serve(&data.file(state::TABLE_FILE), &system.table, dynamodb_listener)?;
+    let statements = system.functions.iter().map(|function| (function.name.clone(), function.statements.clone()));
+    let guard = Guard::new(statements.collect(), system.table.uses_key);
     let meter = options.meter.then(|| Meter::new(format!("{dynamodb}/")));
     let functions_dynamodb = match &meter {
         None => dynamodb.clone(),
-        Some(meter) => serve_private(meter.router(), "the meter")?,
+        Some(meter) => serve_private(guard.before(Service::DynamoDb, meter.router()), "the meter")?,
     };
+    let functions_dynamodb = with_faults(options, Service::DynamoDb, functions_dynamodb)?;
     let kms = Kms::new(&root_key, system.key_aliases.clone());
-    let kms_endpoint = serve_private(kms.router(), "KMS")?;
+    let kms_endpoint = serve_private(guard.before(Service::Kms, kms.router()), "KMS")?;
+    let kms_endpoint = with_faults(options, Service::Kms, kms_endpoint)?;
 
     let shared = BTreeMap::from([
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), functions_dynamodb),
@@ -135,23 +163,30 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     let runtime_listener = private_listener("the Lambda Runtime API")?;
     let logs = data.file(state::LOGS_FOLDER);
     let runtime_api = address(&runtime_listener)?;
-    let lambda = Lambda::new(&binaries, system.webhook.as_deref(), &runtime_api, &shared, &logs)
+    let lambda = Lambda::new(&binaries, system.webhook.as_deref(), &runtime_api, &shared, &logs, options.quiet)
         .map_err(|source| Error::File { action: "write", path: logs, source })?;
     serve(runtime_listener, lambda.runtime_api())?;
+    lambda.run_schedules();
 
     if !data.file(state::SIGNING_KEY_FILE).exists() {
         say("Making a key that signs local tokens…");
     }
     let key_file = data.file(state::SIGNING_KEY_FILE);
     let signing_key = Arc::new(SigningKey::open(&key_file)?);
-    let developer = Developer {
+    let issuer = Issuer {
         signing_key: Arc::clone(&signing_key),
         authorizer: system.api.authorizer.clone().unwrap_or_else(|| Authorizer {
             issuer: template::issuer(&emulation.api),
             audience: vec![AUDIENCE.to_owned()],
         }),
         claims: system.claims,
+        token_lifetime: options.token_lifetime,
+        origin: emulation.api.clone(),
+        grants: Arc::default(),
+    };
+    let developer = Developer {
         lambda: Arc::clone(&lambda),
+        guard,
         kms,
         meter,
         endpoints: BTreeMap::from([
@@ -171,9 +206,14 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     })?;
     serve(url_listener, function_url::router(system.webhook, Arc::clone(&lambda)))?;
     let gateway = Gateway { api: system.api, lambda: Arc::clone(&lambda), signing_key };
-    serve(api_listener, gateway.router(developer::router(developer)))?;
+    let local = developer::router(developer).merge(issuer::router(issuer));
+    let console_url = console.is_some().then(|| format!("{}/", emulation.api));
+    serve(api_listener, gateway.router(local, console.map(|(router, _)| router)))?;
     simulator.serve(provider_listener).map_err(|source| Error::Listen { port: 0, what: "the provider", source })?;
     Ok(Running {
+        console: console_url,
+        console_problem,
+        customer: format!("{}/", emulation.provider),
         api: emulation.api,
         webhook: system.webhook_url,
         provider: emulation.provider,
@@ -189,7 +229,14 @@ impl Running {
     /// What a program reads on the first line.
     #[must_use]
     pub fn ready(&self) -> Ready<'_> {
-        Ready { event: "ready", api: &self.api, webhook: &self.webhook, provider: &self.provider }
+        Ready {
+            event: "ready",
+            console: self.console.as_deref(),
+            customer: &self.customer,
+            api: &self.api,
+            webhook: &self.webhook,
+            provider: &self.provider,
+        }
     }
 
     /// Stops every process and keeps what must be kept.
@@ -199,18 +246,45 @@ impl Running {
     }
 }
 
+/// What serves the console, and why it cannot be there, where that is so.
+fn find_console(
+    options: &Options,
+    system: &System,
+    origin: &str,
+    say: &impl Fn(&str),
+) -> Option<(Router, Option<String>)> {
+    let console = system.console.as_ref().filter(|_| options.console != console::Source::None)?;
+    let workspace = options.template.parent().unwrap_or(Path::new("."));
+    let files = console::find(workspace, options.console, say);
+    let problem = files.as_ref().err().cloned();
+    if let Some(problem) = &problem {
+        say(problem);
+    }
+    Some((console::router(files, console, origin.to_owned()), problem))
+}
+
 async fn find_binaries(
     options: &Options,
     system: &System,
     say: &impl Fn(&str),
 ) -> Result<Vec<(template::Function, PathBuf)>> {
+    let names: Vec<String> = system.functions.iter().map(|function| function.name.clone()).collect();
+    with_binaries(system, &binaries_folder(options, names, say).await?)
+}
+
+/// The binary of one function.
+pub(crate) async fn find_binary(options: &Options, function: &str, say: &impl Fn(&str)) -> Result<PathBuf> {
+    functions::binary(&binaries_folder(options, vec![function.to_owned()], say).await?, function)
+}
+
+/// The folder that holds the binaries of these functions, built where that is asked for.
+async fn binaries_folder(options: &Options, names: Vec<String>, say: &impl Fn(&str)) -> Result<PathBuf> {
     let workspace = options.template.parent().unwrap_or(Path::new(".")).to_owned();
     let (release, build) = match &options.binaries {
         Binaries::Built { release } => (*release, true),
         Binaries::Kept { release } => (*release, false),
-        Binaries::In(folder) => return with_binaries(system, folder),
+        Binaries::In(folder) => return Ok(folder.clone()),
     };
-    let names: Vec<String> = system.functions.iter().map(|function| function.name.clone()).collect();
     if build {
         say(&format!("Building {} functions (the first time takes a few minutes)…", names.len()));
     }
@@ -221,7 +295,7 @@ async fn find_binaries(
         }
         functions::binaries(&workspace, release)
     });
-    with_binaries(system, &finding.await.unwrap_or(Err(Error::Build))?)
+    finding.await.unwrap_or(Err(Error::Build))
 }
 
 fn with_binaries(system: &System, folder: &Path) -> Result<Vec<(template::Function, PathBuf)>> {
@@ -254,7 +328,7 @@ fn listen_from(api: TcpListener) -> Result<[TcpListener; 3]> {
     Ok([api, listener(url, "the webhook's Function URL")?, listener(provider, "the provider simulator")?])
 }
 
-fn private_listener(what: &'static str) -> Result<TcpListener> {
+pub(crate) fn private_listener(what: &'static str) -> Result<TcpListener> {
     listener(0, what)
 }
 
@@ -267,9 +341,23 @@ fn listener(port: u16, what: &'static str) -> Result<TcpListener> {
     })
 }
 
-fn address(listener: &TcpListener) -> Result<String> {
+pub(crate) fn address(listener: &TcpListener) -> Result<String> {
     let address = listener.local_addr().map_err(|source| Error::Listen { port: 0, what: "a listener", source })?;
     Ok(format!("http://{address}"))
+}
+
+/// Where the functions reach a service: the service itself, or the faults in front of it.
+fn with_faults(options: &Options, service: Service, endpoint: String) -> Result<String> {
+    let Some(faults) = &options.faults else { return Ok(endpoint) };
+    let listener = private_listener("the faults")?;
+    let in_front = address(&listener)?;
+    let router = faults.router(service, format!("{endpoint}/"));
+    connection::serve(listener, router, "the faults").map_err(|source| Error::Listen {
+        port: 0,
+        what: "the faults",
+        source,
+    })?;
+    Ok(in_front)
 }
 
 fn serve_private(router: Router, what: &'static str) -> Result<String> {
@@ -279,7 +367,7 @@ fn serve_private(router: Router, what: &'static str) -> Result<String> {
     Ok(endpoint)
 }
 
-fn serve(listener: TcpListener, router: Router) -> Result<()> {
+pub(crate) fn serve(listener: TcpListener, router: Router) -> Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener).map_err(|source| Error::Listen {
         port: 0,
         what: "a listener",

@@ -132,6 +132,7 @@ mod tests {
                 }],
             }),
             ttl_attribute: Some("expiresAt".to_owned()),
+            uses_key: false,
         }
     }
 

@@ -11,7 +11,10 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    iam::{Condition, Statement},
+};
 
 /// The account id that the emulated resources live in.
 pub const ACCOUNT_ID: &str = "000000000000";
@@ -23,6 +26,8 @@ pub const KEY_ID: &str = "00000000-0000-4000-8000-00000000c0de";
 pub const AUDIENCE: &str = "local";
 /// The name of the stack, which prefixes the names of its resources.
 const STACK: &str = "local";
+/// The type of an event that comes by itself.
+const SCHEDULE: &str = "Schedule";
 
 /// What the template cannot know: where this machine serves things, and the values of secrets.
 #[derive(Debug, Clone)]
@@ -56,6 +61,8 @@ pub struct System {
     pub key_aliases: Vec<String>,
     /// The claims that carry organization, user and role.
     pub claims: ClaimNames,
+    /// How the console is served, where the template has one.
+    pub console: Option<Console>,
 }
 
 /// A function as the template declares it.
@@ -73,6 +80,10 @@ pub struct Function {
     pub log_level: Option<String>,
     /// Its variables.
     pub environment: BTreeMap<String, String>,
+    /// How often it is invoked by itself.
+    pub schedule: Option<Duration>,
+    /// What it may do.
+    pub statements: Vec<Statement>,
 }
 
 /// The HTTP API.
@@ -134,6 +145,17 @@ pub struct Table {
     pub create: Value,
     /// The attribute that expires items.
     pub ttl_attribute: Option<String>,
+    /// Whether it is encrypted with a key of ours, which whoever uses the table must then be allowed to use through it.
+    pub uses_key: bool,
+}
+
+/// What the console's files are served with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Console {
+    /// The headers of every answer, from the response headers policy.
+    pub headers: Vec<(String, String)>,
+    /// The text of `config.json`, the output `ConsoleConfig`.
+    pub config: String,
 }
 
 /// Names of the claims, as the functions are told.
@@ -225,7 +247,6 @@ impl<'a> Template<'a> {
                 "JwtIssuer" => Some(issuer(&emulation.api)),
                 "JwtAudience" => Some(AUDIENCE.to_owned()),
                 "Dialog360BaseUrl" | "GraphBaseUrl" => Some(emulation.provider.clone()),
-                "CorsOrigin" if declaration["Default"].is_null() => Some("*".to_owned()),
                 _ => None,
             });
             let value = match (given, &declaration["Default"]) {
@@ -290,7 +311,40 @@ impl<'a> Template<'a> {
                 user: self.parameter_or("UserClaim", "sub"),
                 role: self.parameter_or("RoleClaim", "role"),
             },
+            console: self.console()?,
         })
+    }
+
+    fn console(&self) -> Result<Option<Console>> {
+        let mut policies = self.resources()?.iter();
+        let Some((id, policy)) =
+            policies.find(|(_, resource)| resource["Type"] == "AWS::CloudFront::ResponseHeadersPolicy")
+        else {
+            return Ok(None);
+        };
+        let place = format!("Resources.{id}.Properties.ResponseHeadersPolicyConfig");
+        let policy = self.required(&policy["Properties"]["ResponseHeadersPolicyConfig"], &place)?;
+        only_keys(&policy, &place, &["Name", "Comment", "SecurityHeadersConfig", "CustomHeadersConfig"])?;
+        let mut headers = Vec::new();
+        let place = format!("{place}.SecurityHeadersConfig");
+        for (name, header) in policy["SecurityHeadersConfig"].as_object().into_iter().flatten() {
+            let text = |key: &str| as_text(&header[key], &format!("{place}.{name}.{key}"));
+            headers.push(match name.as_str() {
+                "ContentSecurityPolicy" => ("content-security-policy".to_owned(), text("ContentSecurityPolicy")?),
+                "ContentTypeOptions" => ("x-content-type-options".to_owned(), "nosniff".to_owned()),
+                "FrameOptions" => ("x-frame-options".to_owned(), text("FrameOption")?),
+                "ReferrerPolicy" => ("referrer-policy".to_owned(), text("ReferrerPolicy")?),
+                // There is no TLS here to insist on.
+                "StrictTransportSecurity" => continue,
+                other => return Err(wrong(&place, format!("{other} is not served on this machine"))),
+            });
+        }
+        for header in policy["CustomHeadersConfig"]["Items"].as_array().into_iter().flatten() {
+            let text = |key: &str| as_text(&header[key], &format!("Resources.{id}: CustomHeadersConfig.{key}"));
+            headers.push((text("Header")?.to_ascii_lowercase(), text("Value")?));
+        }
+        let config = &self.document["Outputs"]["ConsoleConfig"]["Value"];
+        Ok(Some(Console { headers, config: self.text(config, "Outputs.ConsoleConfig.Value")? }))
     }
 
     fn parameter_or(&self, name: &str, default: &str) -> String {
@@ -352,7 +406,45 @@ impl<'a> Template<'a> {
             json_logs: logging("LogFormat")?.as_deref() == Some("JSON"),
             log_level: logging("ApplicationLogLevel")?,
             environment,
+            schedule: self.schedule(id, resource)?,
+            statements: self.statements(id, resource)?,
         })
+    }
+
+    /// The schedule among the events of a function.
+    fn schedule(&self, id: &str, resource: &Value) -> Result<Option<Duration>> {
+        let events = resource["Properties"]["Events"].as_object().into_iter().flatten();
+        let schedules = events.filter(|(_, event)| event["Type"] == SCHEDULE).map(|(name, event)| {
+            let place = format!("Resources.{id}.Properties.Events.{name}.Properties");
+            only_keys(&event["Properties"], &place, &["Schedule", "Description", "Enabled", "Name"])?;
+            let place = format!("{place}.Schedule");
+            let rate = self.text(&event["Properties"]["Schedule"], &place)?;
+            read_rate(&rate).ok_or_else(|| wrong(&place, format!("{rate} is no rate(…) that this machine serves")))
+        });
+        schedules.min_by_key(|rate| rate.as_ref().ok().copied()).transpose()
+    }
+
+    /// What the policies of a function allow, those that it shares with others included.
+    fn statements(&self, id: &str, resource: &'a Value) -> Result<Vec<Statement>> {
+        let (policies, place) = self.function_property(id, resource, "Policies");
+        let mut statements = Vec::new();
+        for (index, policy) in members(policies).enumerate() {
+            let place = format!("{place}[{index}]");
+            let managed = policy["Ref"].as_str().map(|name| (name, &self.document["Resources"][name]));
+            let (policy, place) = match managed {
+                Some((name, managed)) if managed["Type"] == "AWS::IAM::ManagedPolicy" => {
+                    (&managed["Properties"]["PolicyDocument"], format!("Resources.{name}.Properties.PolicyDocument"))
+                }
+                Some((name, _)) => return Err(wrong(&place, format!("{name} is no managed policy of this template"))),
+                None => (policy, place),
+            };
+            only_keys(policy, &place, &["Version", "Statement"])?;
+            for (index, statement) in members(&policy["Statement"]).enumerate() {
+                let place = format!("{place}.Statement[{index}]");
+                statements.push(read_statement(&self.required(statement, &place)?, &place)?);
+            }
+        }
+        Ok(statements)
     }
 
     fn has_function_url(&self, id: &str, resource: &Value) -> Result<bool> {
@@ -376,6 +468,9 @@ impl<'a> Template<'a> {
         let mut routes = Vec::new();
         for (name, event) in resource["Properties"]["Events"].as_object().into_iter().flatten() {
             let place = format!("Resources.{id}.Properties.Events.{name}");
+            if event["Type"] == SCHEDULE {
+                continue;
+            }
             if event["Type"] != "HttpApi" {
                 return Err(wrong(&place, format!("events of type {} are not served on this machine", event["Type"])));
             }
@@ -482,7 +577,8 @@ impl<'a> Template<'a> {
             Value::Null | Value::Bool(false) => None,
             _ => Some(as_text(&ttl["AttributeName"], &format!("{ttl_place}.AttributeName"))?),
         };
-        Ok(Table { name, create, ttl_attribute })
+        let uses_key = !table["Properties"]["SSESpecification"]["KMSMasterKeyId"].is_null();
+        Ok(Table { name, create, ttl_attribute, uses_key })
     }
 
     fn key_aliases(&self) -> Result<Vec<String>> {
@@ -674,9 +770,7 @@ impl<'a> Template<'a> {
         let kind = self.document["Resources"][name]["Type"].as_str();
         let reference = || as_text(&self.reference(name, place)?, place);
         match (kind, attribute) {
-            (Some("AWS::DynamoDB::Table"), "Arn") => {
-                Ok(format!("arn:aws:dynamodb:{REGION}:{ACCOUNT_ID}:table/{}", reference()?))
-            }
+            (Some("AWS::DynamoDB::Table"), "Arn") => Ok(table_arn(&reference()?)),
             (Some("AWS::KMS::Key"), "Arn") => Ok(key_arn()),
             (Some("AWS::KMS::Key"), "KeyId") => Ok(KEY_ID.to_owned()),
             (Some("AWS::Serverless::Function"), "Arn") => {
@@ -744,6 +838,12 @@ pub fn key_arn() -> String {
     format!("arn:aws:kms:{REGION}:{ACCOUNT_ID}:key/{KEY_ID}")
 }
 
+/// The ARN of a table.
+#[must_use]
+pub fn table_arn(name: &str) -> String {
+    format!("arn:aws:dynamodb:{REGION}:{ACCOUNT_ID}:table/{name}")
+}
+
 fn secret_arn(logical_id: &str) -> String {
     format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT_ID}:secret:{logical_id}")
 }
@@ -766,6 +866,45 @@ fn only_keys(value: &Value, place: &str, known: &[&str]) -> Result<()> {
     }
 }
 
+/// The members of a list; a single value is a list of one, as `CloudFormation` takes it.
+fn members(value: &Value) -> impl Iterator<Item = &Value> {
+    match value {
+        Value::Null => &[],
+        Value::Array(items) => items.as_slice(),
+        one => std::slice::from_ref(one),
+    }
+    .iter()
+}
+
+fn read_statement(statement: &Value, place: &str) -> Result<Statement> {
+    only_keys(statement, place, &["Sid", "Effect", "Action", "Resource", "Condition"])?;
+    if statement["Effect"] != "Allow" {
+        return Err(wrong(&format!("{place}.Effect"), "only Allow is understood on this machine"));
+    }
+    let list = |key: &str| {
+        let place = format!("{place}.{key}");
+        let list = as_list(&statement[key], &place)?;
+        match list.iter().find(|text| text.contains(['*', '?'])) {
+            Some(wildcard) => Err(wrong(&place, format!("{wildcard} has a wildcard: name each one"))),
+            None => Ok(list),
+        }
+    };
+    let mut conditions = Vec::new();
+    for (operator, keys) in statement["Condition"].as_object().into_iter().flatten() {
+        let place = format!("{place}.Condition.{operator}");
+        for (key, value) in keys.as_object().into_iter().flatten() {
+            let (key, place) = (key.clone(), format!("{place}.{key}"));
+            conditions.push(match operator.as_str() {
+                "Null" => Condition::Absent(key, as_text(value, &place)? == "true"),
+                "StringEquals" => Condition::Equals(key, as_list(value, &place)?),
+                "ForAllValues:StringEquals" => Condition::OnlyThese(key, as_list(value, &place)?),
+                _ => return Err(wrong(&place, "is not understood on this machine")),
+            });
+        }
+    }
+    Ok(Statement { actions: list("Action")?, resources: list("Resource")?, conditions })
+}
+
 fn read_cors(cors: &Value, place: &str) -> Result<Cors> {
     let known = ["AllowOrigins", "AllowMethods", "AllowHeaders", "ExposeHeaders", "MaxAge", "AllowCredentials"];
     only_keys(cors, place, &known)?;
@@ -781,6 +920,19 @@ fn read_cors(cors: &Value, place: &str) -> Result<Cors> {
         max_age_secs: as_number(&cors["MaxAge"]),
         credentials: cors["AllowCredentials"] == true || cors["AllowCredentials"] == "true",
     })
+}
+
+/// `rate(1 hour)`.
+fn read_rate(text: &str) -> Option<Duration> {
+    let (number, unit) = text.strip_prefix("rate(")?.strip_suffix(')')?.split_once(' ')?;
+    let minutes = match unit.trim_end_matches('s') {
+        "minute" => 1,
+        "hour" => 60,
+        "day" => 24 * 60,
+        _ => return None,
+    };
+    let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
+    Some(Duration::from_mins(number * minutes))
 }
 
 fn as_number(value: &Value) -> Option<u64> {
@@ -861,6 +1013,19 @@ mod tests {
     }
 
     #[test]
+    fn functions_may_do_what_their_policies_say() {
+        let system = read(TEMPLATE, &emulation()).unwrap();
+
+        let [reads, _, wraps] = &system.functions[0].statements[..] else { panic!("{:?}", system.functions[0]) };
+        assert_eq!(reads.actions, ["dynamodb:GetItem", "dynamodb:Query"]);
+        assert_eq!(reads.resources, [table_arn("local-Table"), format!("{}/index/inbox", table_arn("local-Table"))]);
+        assert_eq!(wraps.resources, [key_arn()]);
+        let platform = "kms:EncryptionContext:platform".to_owned();
+        assert_eq!(wraps.conditions, [Condition::Equals(platform, vec!["whatsapp".to_owned()])]);
+        assert!(system.functions[1].statements.is_empty());
+    }
+
+    #[test]
     fn routes_ask_for_a_token_unless_they_say_none() {
         let system = read(TEMPLATE, &emulation()).unwrap();
 
@@ -899,6 +1064,10 @@ mod tests {
             ("Type: HttpApi", "Type: Schedule", "Events"),
             ("AllowOrigins", "AllowOrigin", "CorsConfiguration.AllowOrigin"),
             ("${WebhookToken}", "${AWS::Region}", "names no secret"),
+            ("Action: dynamodb:PutItem", "Action: dynamodb:*", "wildcard"),
+            ("Effect: Allow", "Effect: Deny", "only Allow"),
+            ("StringEquals:", "StringLike:", "StringLike"),
+            ("!Ref Reads", "!Ref Table", "no managed policy"),
         ];
         for (from, to, expected) in cases {
             let error = read(&TEMPLATE.replacen(from, to, 1), &emulation()).unwrap_err().to_string();
@@ -914,6 +1083,15 @@ mod tests {
         assert_eq!(system.webhook_url, "http://127.0.0.1:3001/api/v1/webhooks/360dialog");
         assert!(system.api.routes.iter().all(|route| route.authorized));
         assert!(system.api.cors.is_some());
+        let console = system.console.unwrap();
+        let config: Value = serde_json::from_str(&console.config).unwrap();
+        assert_eq!(config["issuer"], "http://127.0.0.1:3000/local");
+        assert_eq!(config["clientId"], "local");
+        assert_eq!(config["claims"]["organization"], "organizationId");
+        assert_eq!(config["webhookUrl"], "http://127.0.0.1:3001/api/v1/webhooks/360dialog");
+        let policy = &console.headers.iter().find(|(name, _)| name == "content-security-policy").unwrap().1;
+        assert!(policy.contains("connect-src 'self' http://127.0.0.1:3000; "), "{policy}");
+        assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
         assert_eq!(system.table.ttl_attribute.as_deref(), Some("expiresAt"));
     }
 
@@ -923,6 +1101,15 @@ mod tests {
         emulation.parameters.insert("Nonsense".to_owned(), "1".to_owned());
 
         assert!(read(TEMPLATE, &emulation).unwrap_err().to_string().contains("Nonsense"));
+    }
+
+    #[test]
+    fn rates_are_read() {
+        assert_eq!(read_rate("rate(1 hour)"), Some(Duration::from_hours(1)));
+        assert_eq!(read_rate("rate(5 minutes)"), Some(Duration::from_mins(5)));
+        for text in ["rate(0 hours)", "rate(1 week)", "cron(0 * * * ? *)", "1 hour"] {
+            assert_eq!(read_rate(text), None, "{text}");
+        }
     }
 
     #[test]

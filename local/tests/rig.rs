@@ -1,11 +1,21 @@
 //! The rig itself, with a small template and two small functions.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
 mod support;
 
-use std::{collections::BTreeSet, fs, net::TcpListener, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::TcpListener,
+    path::Path,
+    time::Duration,
+};
 
 use axum::http::HeaderMap;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use support::{Rig, Setup, command, eventually, target_folder};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -78,6 +88,159 @@ async fn only_good_tokens_pass() {
     let (status, answer) = rig.api("GET", "/open", "", Value::Null).await;
     assert_eq!(status, 200);
     assert!(answer["event"]["requestContext"].get("authorizer").is_none());
+}
+
+/// What a browser does to sign in, up to the code. The challenge is that of `VERIFIER`.
+async fn sign_in(rig: &Rig, change: impl Fn(&mut BTreeMap<&'static str, String>)) -> support::Answer {
+    let mut form = BTreeMap::from([
+        ("response_type", "code".to_owned()),
+        ("client_id", "local".to_owned()),
+        ("redirect_uri", format!("{}/signed-in", rig.api)),
+        ("scope", "openid profile offline_access".to_owned()),
+        ("state", "a state & more".to_owned()),
+        ("nonce", "n-1".to_owned()),
+        ("code_challenge", URL_SAFE_NO_PAD.encode(Sha256::digest(VERIFIER))),
+        ("code_challenge_method", "S256".to_owned()),
+        ("organization", "acme".to_owned()),
+        ("user", "ann".to_owned()),
+        ("role", "operator".to_owned()),
+    ]);
+    change(&mut form);
+    post_form(rig, "/local/authorize", form).await
+}
+
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+async fn post_form(rig: &Rig, path: &str, form: impl IntoIterator<Item = (&'static str, String)>) -> support::Answer {
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let kind = ("content-type", "application/x-www-form-urlencoded");
+    rig.request("POST", &format!("{}{path}", rig.api), &[kind], body).await
+}
+
+/// The parameters that a redirection carries.
+fn carried(answer: &support::Answer) -> BTreeMap<String, String> {
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    let location = url::Url::parse(answer.headers["location"].to_str().unwrap()).unwrap();
+    assert_eq!(location.path(), "/signed-in");
+    location.query_pairs().into_owned().collect()
+}
+
+async fn exchange(rig: &Rig, change: &[(&'static str, &str)]) -> (u16, Value) {
+    let mut form = BTreeMap::from([
+        ("grant_type", "authorization_code".to_owned()),
+        ("client_id", "local".to_owned()),
+        ("redirect_uri", format!("{}/signed-in", rig.api)),
+        ("code_verifier", VERIFIER.to_owned()),
+    ]);
+    form.extend(change.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    let answer = post_form(rig, "/local/oauth/token", form).await;
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    (answer.status, answer.json())
+}
+
+fn claims(token: &Value) -> Value {
+    let part = token.as_str().unwrap().split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_person_signs_in_with_a_code_and_the_session_renews() {
+    let rig = Rig::start_with(Setup { arguments: vec!["--token-lifetime".to_owned(), "90".to_owned()], ..setup() });
+    let configuration = format!("{}/local/.well-known/openid-configuration", rig.api);
+    let configuration = rig.request("GET", &configuration, &[], "").await.json();
+    assert_eq!(configuration["issuer"], format!("{}/local", rig.api));
+    assert_eq!(configuration["authorization_endpoint"], format!("{}/local/authorize", rig.api));
+    assert_eq!(configuration["token_endpoint"], format!("{}/local/oauth/token", rig.api));
+    assert_eq!(configuration["code_challenge_methods_supported"], json!(["S256"]));
+
+    let carried = carried(&sign_in(&rig, |_| {}).await);
+    assert_eq!(carried["state"], "a state & more");
+    let (status, tokens) = exchange(&rig, &[("code", &carried["code"])]).await;
+
+    assert_eq!((status, &tokens["token_type"], &tokens["expires_in"]), (200, &json!("Bearer"), &json!(90)));
+    let said = claims(&tokens["id_token"]);
+    assert_eq!((&said["nonce"], &said["sub"], &said["role"]), (&json!("n-1"), &json!("ann"), &json!("operator")));
+    assert_eq!(said["exp"].as_i64().unwrap() - said["iat"].as_i64().unwrap(), 90);
+    for token in ["id_token", "access_token"] {
+        let (status, answer) = rig.api("GET", "/echo/x", tokens[token].as_str().unwrap(), Value::Null).await;
+        assert_eq!(status, 200, "{token}");
+        assert_eq!(answer["event"]["requestContext"]["authorizer"]["jwt"]["claims"]["organizationId"], "acme");
+    }
+
+    let refresh_token = tokens["refresh_token"].as_str().unwrap();
+    let renew = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+    let (status, renewed) = exchange(&rig, &renew).await;
+    assert_eq!((status, &claims(&renewed["id_token"])["sub"]), (200, &json!("ann")));
+    assert_ne!(renewed["refresh_token"], tokens["refresh_token"]);
+    let (status, answer) = exchange(&rig, &renew).await;
+    assert_eq!((status, &answer["error"]), (400, &json!("invalid_grant")), "a refresh token is good once");
+}
+
+#[tokio::test]
+async fn a_code_is_good_once_for_whoever_asked_for_it() {
+    let rig = rig();
+    let code = async || carried(&sign_in(&rig, |_| {}).await)["code"].clone();
+
+    let used = code().await;
+    assert_eq!(exchange(&rig, &[("code", &used)]).await.0, 200);
+    assert_eq!(exchange(&rig, &[("code", &used)]).await.1["error"], "invalid_grant");
+    for (name, value) in [
+        ("code_verifier", "another-verifier-of-the-same-length-as-it-must-be"),
+        ("code_verifier", ""),
+        ("redirect_uri", "http://127.0.0.1/signed-in"),
+        ("client_id", "another"),
+        ("code", "guessed"),
+        ("grant_type", "password"),
+    ] {
+        let code = code().await;
+        let (status, answer) = exchange(&rig, &[("code", &code), (name, value)]).await;
+        assert_eq!(status, 400, "{name}={value}");
+        assert!(answer["error"].is_string() && answer.get("id_token").is_none(), "{name}={value}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_another_site() {
+    let rig = rig();
+    let other = format!("{}.example.com/signed-in", rig.api);
+    for address in ["https://evil.example.com/signed-in", "javascript:alert(1)", "//evil.example.com", "", &other] {
+        let answer = sign_in(&rig, |form| drop(form.insert("redirect_uri", address.to_owned()))).await;
+        assert_eq!(answer.status, 400, "{address}");
+        assert!(answer.headers.get("location").is_none(), "{address}");
+        let query = url::form_urlencoded::byte_serialize(address.as_bytes()).collect::<String>();
+        let url = format!("{}/local/logout?post_logout_redirect_uri={query}", rig.api);
+        let answer = rig.request("GET", &url, &[], "").await;
+        assert_eq!(answer.status, 200, "{address}");
+        assert!(answer.headers.get("location").is_none(), "{address}");
+    }
+    let home = format!("{}/local/logout?post_logout_redirect_uri={}/&state=x", rig.api, rig.api);
+    let answer = rig.request("GET", &home, &[], "").await;
+    assert_eq!((answer.status, answer.headers["location"].to_str().unwrap()), (303, &*format!("{}/?state=x", rig.api)));
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_granted_goes_back_with_its_reason() {
+    let rig = rig();
+    for (name, value, error) in [
+        ("response_type", "token", "unsupported_response_type"),
+        ("scope", "profile", "invalid_scope"),
+        ("code_challenge_method", "plain", "invalid_request"),
+        ("code_challenge", "", "invalid_request"),
+        ("prompt", "none", "login_required"),
+    ] {
+        let carried = carried(&sign_in(&rig, |form| drop(form.insert(name, value.to_owned()))).await);
+        assert_eq!(carried["error"], error, "{name}");
+        assert_eq!(carried["state"], "a state & more");
+        assert!(!carried.contains_key("code"), "{name}");
+    }
+    assert_eq!(sign_in(&rig, |form| drop(form.insert("client_id", "another".to_owned()))).await.status, 400);
+    for (name, value) in [("organization", ""), ("user", "a#b"), ("role", "owner")] {
+        let answer = sign_in(&rig, |form| drop(form.insert(name, value.to_owned()))).await;
+        assert_eq!(answer.status, 400, "{name}");
+        assert!(answer.text().contains("role=\"alert\""), "{name}");
+        let policy = answer.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    }
 }
 
 #[tokio::test]
@@ -202,11 +365,11 @@ async fn the_meter_counts_calls_and_units() {
 
     let put = json!({ "TableName": "local-Table", "Item": item, "ConditionExpression": "attribute_not_exists(pk)" });
     for expected in [200, 400] {
-        let answer = rig.aws(&table, "DynamoDB_20120810.PutItem", put.clone()).await;
+        let answer = rig.aws("echo-request", &table, "DynamoDB_20120810.PutItem", put.clone()).await;
         assert_eq!(answer.status, expected, "{}", answer.text());
     }
     let get = json!({ "TableName": "local-Table", "Key": { "pk": { "S": "a" }, "sk": { "S": "b" } } });
-    assert_eq!(rig.aws(&table, "DynamoDB_20120810.GetItem", get.clone()).await.json()["Item"], item);
+    assert_eq!(rig.aws("echo-request", &table, "DynamoDB_20120810.GetItem", get.clone()).await.json()["Item"], item);
 
     let meter = rig.meter().await;
     assert_eq!(meter["requests"], 3);
@@ -216,6 +379,53 @@ async fn the_meter_counts_calls_and_units() {
     assert_eq!(meter["failedConditions"], 1);
     assert_eq!(rig.dynamodb("GetItem", get).await["Item"], item);
     assert_eq!(rig.meter().await["requests"], 3);
+}
+
+#[tokio::test]
+async fn a_function_is_refused_what_its_policies_do_not_allow() {
+    let rig = rig();
+    let endpoints = rig.request("GET", &format!("{}/local/endpoints", rig.api), &[], "").await.json();
+    let token = rig.token("acme", "ann", "admin").await;
+    let environment = rig.api("GET", "/echo/environment", &token, Value::Null).await.1;
+    assert_eq!(environment["AWS_ACCESS_KEY_ID"], "echo-request");
+    let table = format!("{}/", environment["AWS_ENDPOINT_URL_DYNAMODB"].as_str().unwrap());
+    let kms = format!("{}/", endpoints["kms"].as_str().unwrap());
+    let key = json!({ "pk": { "S": "a" }, "sk": { "S": "b" } });
+    let wrap = |platform: &str| json!({ "KeyId": "00000000-0000-4000-8000-00000000c0de", "KeySpec": "AES_256", "EncryptionContext": { "platform": platform } });
+    let delete = json!({ "TableName": "local-Table", "Key": key });
+    let query = |index: &str| {
+        json!({ "TableName": "local-Table", "IndexName": index, "KeyConditionExpression": "inboxKey = :k",
+                "ExpressionAttributeValues": { ":k": { "S": "c" } } })
+    };
+    let call = async |caller: &str, url: &str, target: &str, body: Value| {
+        let answer = rig.aws(caller, url, target, body).await;
+        let code =
+            answer.json()["__type"].as_str().and_then(|code| code.split('#').nth(1)).unwrap_or_default().to_owned();
+        (answer.status, code)
+    };
+
+    let allowed = (200, String::new());
+    assert_eq!(call("echo-request", &table, "DynamoDB_20120810.Query", query("inbox")).await, allowed);
+    assert_eq!(call("echo-request", &kms, "TrentService.GenerateDataKey", wrap("whatsapp")).await, allowed);
+
+    let denied = (400, "AccessDeniedException".to_owned());
+    assert_eq!(call("echo-request", &table, "DynamoDB_20120810.DeleteItem", delete.clone()).await, denied);
+    assert_eq!(call("echo-request", &table, "DynamoDB_20120810.Query", query("by-external-id")).await, denied);
+    assert_eq!(call("echo-request", &kms, "TrentService.GenerateDataKey", wrap("facebook")).await, denied);
+    assert_eq!(call("receive-webhook", &kms, "TrentService.GenerateDataKey", wrap("whatsapp")).await, denied);
+    let unknown = (400, "UnrecognizedClientException".to_owned());
+    assert_eq!(call("local", &table, "DynamoDB_20120810.DeleteItem", delete).await, unknown);
+
+    let permissions = rig.request("GET", &format!("{}/local/permissions", rig.api), &[], "").await.json();
+    let of = |what: &str| {
+        let permissions = permissions["echo-request"][what].as_array().unwrap().iter();
+        permissions.map(|one| format!("{} {}", one["action"], one["resource"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    let arn = "arn:aws:dynamodb:eu-central-1:000000000000:table/local-Table";
+    assert_eq!(of("used").len(), 2);
+    assert_eq!(of("denied").len(), 3);
+    assert!(of("unused").contains(&format!("dynamodb:PutItem {arn}")));
+    assert!(!of("unused").contains(&format!("dynamodb:Query {arn}/index/inbox")));
 }
 
 #[tokio::test]
@@ -311,6 +521,101 @@ async fn a_dropped_call_was_accepted_but_has_no_answer() {
 
     assert!(matches!(answer, Err(local::client::SendError::Connection(_))), "{answer:?}");
     assert_eq!(rig.sent().await.len(), 1);
+}
+
+/// What a customer's phone shows.
+async fn phone(rig: &Rig, platform: &str, customer: &str) -> Vec<Value> {
+    let url = format!("{}/simulate/thread?platform={platform}&accountId=1001&customer={customer}", rig.provider);
+    let answer = rig.request("GET", &url, &[], "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["messages"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_phone_shows_both_sides_and_what_became_of_each_message() {
+    let rig = rig();
+    register(&rig, "sim_whatsapp_1001", json!({})).await;
+    rig.simulate("settings", json!({ "statuses": "manual" })).await;
+    let customer = json!({ "platform": "whatsapp", "accountId": "1001", "from": "+49 171 3920012", "name": "Lena" });
+    let act = async |more: Value| {
+        let mut body = customer.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        rig.simulate("inbound", body).await["id"].clone()
+    };
+
+    let first = act(json!({ "text": "Is it blue?" })).await;
+    act(json!({ "type": "edit", "target": first, "text": "Is it red?" })).await;
+    let photo = act(json!({ "type": "image", "text": "This one" })).await;
+    act(json!({ "type": "unsend", "target": photo })).await;
+    let (_, answer) = send(&rig, "sim_whatsapp_1001", "Yes").await;
+    let reply = &answer["messages"][0]["id"];
+    act(json!({ "type": "reaction", "target": reply, "emoji": "👍" })).await;
+    let shown = phone(&rig, "whatsapp", "491713920012").await;
+
+    let column = |name: &str| shown.iter().map(|message| message[name].clone()).collect::<Vec<_>>();
+    assert_eq!(column("by"), ["customer", "customer", "business"]);
+    assert_eq!(column("text"), ["Is it red?", "This one", "Yes"]);
+    assert_eq!(column("unsent"), [false, true, false]);
+    assert_eq!(
+        (&shown[0]["edits"], &shown[2]["reaction"], &shown[2]["status"]),
+        (&json!(1), &json!("👍"), &Value::Null)
+    );
+    for status in ["delivered", "read"] {
+        rig.simulate("status", json!({ "accountId": "1001", "id": reply, "status": status })).await;
+        assert_eq!(phone(&rig, "whatsapp", "491713920012").await[2]["status"], status);
+    }
+
+    let accounts = rig.request("GET", &format!("{}/simulate/accounts", rig.provider), &[], "").await.json();
+    let account = &accounts["accounts"][0];
+    assert_eq!((&account["platform"], &account["id"]), (&json!("whatsapp"), &json!("1001")));
+    assert_eq!((&account["customers"][0]["name"], &account["customers"][0]["messages"]), (&json!("Lena"), &json!(3)));
+    assert!(account["types"].as_array().unwrap().contains(&json!("location")));
+}
+
+#[tokio::test]
+async fn a_phone_tells_what_the_webhook_has_not_taken_yet() {
+    let rig = rig();
+    register(&rig, "sim_facebook_1001", json!({ "x-refuse": "yes" })).await;
+    rig.simulate_inbound("facebook", "1001", "7301", "Hello").await;
+    assert_eq!(phone(&rig, "facebook", "7301").await[0]["waiting"], true);
+
+    register(&rig, "sim_facebook_1001", json!({})).await;
+
+    eventually("delivered", SOON, async || {
+        (phone(&rig, "facebook", "7301").await[0]["waiting"] == false).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn faults_are_listed_with_the_calls_that_are_left() {
+    let rig = rig();
+    let listed = async || {
+        let answer = rig.request("GET", &format!("{}/simulate/fault", rig.provider), &[], "").await;
+        answer.json()["faults"].as_array().unwrap().clone()
+    };
+    rig.simulate("fault", json!({ "fault": "reject:131047", "calls": 2, "path": "messages" })).await;
+    assert_eq!(
+        listed().await,
+        [json!({ "fault": "reject:131047", "calls": 2, "accountId": null, "path": "messages" })]
+    );
+
+    send(&rig, "sim_whatsapp_1001", "x").await;
+    assert_eq!(listed().await[0]["calls"], 1);
+    send(&rig, "sim_whatsapp_1001", "x").await;
+    assert!(listed().await.is_empty());
+}
+
+#[tokio::test]
+async fn the_page_of_the_simulator_runs_nothing_but_its_own_script() {
+    let rig = rig();
+    for (path, kind) in [("/", "text/html"), ("/customer.js", "text/javascript"), ("/customer.css", "text/css")] {
+        let answer = rig.request("GET", &format!("{}{path}", rig.provider), &[], "").await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.headers["content-type"].to_str().unwrap().starts_with(kind), "{path}");
+        let policy = answer.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,19 @@
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedHttpClient, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::{
+    config::{
+        BehaviorVersion, Region, SharedHttpClient,
+        interceptors::InterceptorContext,
+        retry::{ClassifyRetry, RetryAction, RetryConfig},
+        timeout::TimeoutConfig,
+    },
+    error::ProvideErrorMetadata,
+    operation::{
+        delete_item::DeleteItemError, put_item::PutItemError, transact_write_items::TransactWriteItemsError,
+        update_item::UpdateItemError,
+    },
+};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
@@ -52,6 +64,36 @@ fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(FIRST_BACKOFF)
 }
 
+/// Repeats what met a transaction on the same item: it is over a moment later. The SDK by itself gives up at once.
+#[derive(Debug)]
+struct Conflicts;
+
+impl ClassifyRetry for Conflicts {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let error = context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
+        let is_conflict = error.is_some_and(|error| {
+            let write = |code: Option<&str>| code == Some("TransactionConflictException");
+            error.downcast_ref::<UpdateItemError>().is_some_and(|error| write(error.code()))
+                || error.downcast_ref::<PutItemError>().is_some_and(|error| write(error.code()))
+                || error.downcast_ref::<DeleteItemError>().is_some_and(|error| write(error.code()))
+                || error.downcast_ref::<TransactWriteItemsError>().is_some_and(is_conflict)
+        });
+        if is_conflict { RetryAction::transient_error() } else { RetryAction::NoActionIndicated }
+    }
+
+    fn name(&self) -> &'static str {
+        "transaction conflicts"
+    }
+}
+
+/// Whether a transaction was canceled by another one alone: a condition that does not hold will not hold later either.
+fn is_conflict(error: &TransactWriteItemsError) -> bool {
+    let TransactWriteItemsError::TransactionCanceledException(canceled) = error else { return false };
+    let mut codes = canceled.cancellation_reasons().iter().filter_map(|reason| reason.code());
+    let passes = |code: &str| matches!(code, "None" | "TransactionConflict");
+    codes.clone().all(passes) && codes.any(|code| code == "TransactionConflict")
+}
+
 /// A client of DynamoDB.
 ///
 /// # Errors
@@ -63,7 +105,8 @@ pub fn dynamodb(aws: &Aws) -> Result<aws_sdk_dynamodb::Client, Cause> {
         .credentials_provider(credentials(aws))
         .http_client(http_client()?)
         .timeout_config(timeouts())
-        .retry_config(retries());
+        .retry_config(retries())
+        .retry_classifier(Conflicts);
     config.set_endpoint_url(aws.dynamodb_endpoint.clone());
     Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
 }
@@ -82,4 +125,25 @@ pub fn kms(aws: &Aws) -> Result<aws_sdk_kms::Client, Cause> {
         .retry_config(retries());
     config.set_endpoint_url(aws.kms_endpoint.clone());
     Ok(aws_sdk_kms::Client::from_conf(config.build()))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::{CancellationReason, error::TransactionCanceledException};
+
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_repeated_where_it_met_another_one_only() {
+        let canceled = |codes: &[&str]| {
+            let reasons = codes.iter().map(|code| CancellationReason::builder().code(*code).build()).collect();
+            let canceled = TransactionCanceledException::builder().set_cancellation_reasons(Some(reasons)).build();
+            TransactWriteItemsError::TransactionCanceledException(canceled)
+        };
+
+        assert!(is_conflict(&canceled(&["None", "TransactionConflict"])));
+        assert!(!is_conflict(&canceled(&["None", "ConditionalCheckFailed"])));
+        assert!(!is_conflict(&canceled(&["TransactionConflict", "ConditionalCheckFailed"])));
+        assert!(!is_conflict(&canceled(&[])));
+    }
 }

@@ -66,6 +66,12 @@ pub fn table_name() -> Result<String, ConfigError> {
     required("TABLE_NAME")
 }
 
+/// `METRICS_NAMESPACE`: where CloudWatch keeps the figures; none are told without it.
+#[must_use]
+pub fn metrics_namespace() -> Option<String> {
+    optional("METRICS_NAMESPACE")
+}
+
 /// `KMS_KEY_ID`: the key that wraps each integration's data key.
 ///
 /// # Errors

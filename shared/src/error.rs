@@ -37,6 +37,8 @@ pub enum Error {
     ConversationNotFound,
     #[error("there is no such message in this conversation")]
     MessageNotFound,
+    #[error("there is no such entry in the quarantine of your accounts")]
+    QuarantineEntryNotFound,
     #[error("this account is connected by another organization: disconnect and delete it there first")]
     AccountInUse,
     #[error("the integration is not connected: connect it in Settings > Socials, then send again")]
@@ -98,6 +100,7 @@ impl Error {
             Self::IntegrationNotFound => (StatusCode::NOT_FOUND, "INTEGRATION_NOT_FOUND"),
             Self::ConversationNotFound => (StatusCode::NOT_FOUND, "CONVERSATION_NOT_FOUND"),
             Self::MessageNotFound => (StatusCode::NOT_FOUND, "MESSAGE_NOT_FOUND"),
+            Self::QuarantineEntryNotFound => (StatusCode::NOT_FOUND, "QUARANTINE_ENTRY_NOT_FOUND"),
             Self::AccountInUse => (StatusCode::CONFLICT, "ACCOUNT_IN_USE"),
             Self::NotConnected => (StatusCode::CONFLICT, "NOT_CONNECTED"),
             Self::IdempotencyKeyReused => (StatusCode::CONFLICT, "IDEMPOTENCY_KEY_REUSED"),
@@ -139,6 +142,7 @@ impl Error {
             | Self::IntegrationNotFound
             | Self::ConversationNotFound
             | Self::MessageNotFound
+            | Self::QuarantineEntryNotFound
             | Self::AccountInUse
             | Self::NotConnected
             | Self::IdempotencyKeyReused

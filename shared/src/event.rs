@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{content::Content, id::AccountId, message::Status, platform::Platform};
+use crate::{content::Content, dialog360::webhook::Place, id::AccountId, message::Status, platform::Platform};
 
 /// One happening of a delivery.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,8 +13,10 @@ pub struct Event {
     pub account: Option<AccountId>,
     /// What happened.
     pub kind: EventKind,
-    /// The part of the body that tells it, as it came: what quarantine keeps.
+    /// The part of the body that tells it, as it came; an empty object where it is all that its place holds.
     pub raw: Value,
+    /// Where that stood, so that it can be delivered again alone: what quarantine keeps.
+    pub place: Place,
 }
 
 /// What happened.
@@ -44,6 +46,22 @@ pub enum EventKind {
         /// Why, in a few fixed words without anything of the content.
         reason: &'static str,
     },
+}
+
+impl EventKind {
+    /// When it happened, epoch milliseconds, where the provider tells a usable time.
+    #[must_use]
+    pub fn happened_ms(&self) -> Option<i64> {
+        match self {
+            Self::Message(message) => message.timestamp,
+            Self::Echo(echo) => echo.message.timestamp,
+            Self::Status(change) => change.timestamp,
+            Self::Reaction(reaction) => reaction.timestamp,
+            Self::Edit(edit) => edit.timestamp,
+            Self::Unsend(unsend) => unsend.timestamp,
+            Self::Watermark(_) | Self::Notice { .. } | Self::Unknown { .. } => None,
+        }
+    }
 }
 
 /// The ids and names under which the provider shows a customer. At least one of `phone` and `user_id` is set.

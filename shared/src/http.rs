@@ -1,6 +1,6 @@
 //! The edge of every API function: reads requests, writes envelopes, turns results into responses.
 
-use std::{borrow::Cow, future::Future};
+use std::{borrow::Cow, future::Future, time::Duration};
 
 use lambda_http::{
     Body, Request, RequestExt, Response,
@@ -14,7 +14,8 @@ use tracing::{Level, error, info};
 use crate::{
     clock,
     error::{Error, Result},
-    id::ConversationId,
+    id::{ConversationId, QuarantineId},
+    metrics,
     platform::{Channel, Platform},
 };
 
@@ -33,14 +34,20 @@ where
     let handler = &handler;
     lambda_http::run(service_fn(|request: Request| {
         let response = handler(request);
-        async move { Ok::<_, lambda_http::Error>(respond(response.await)) }
+        async move {
+            let response = respond(response.await);
+            metrics::flush();
+            Ok::<_, lambda_http::Error>(response)
+        }
     }))
     .await
 }
 
-/// Logs a JSON object a line, as Lambda's log format wants it; the level is the function's setting, which Lambda enforces.
+/// Logs a JSON object a line, as Lambda's log format wants it; the level is the function's setting, which Lambda enforces. Metrics are
+/// such lines, too.
 pub fn init_logging() {
     tracing_subscriber::fmt().json().with_max_level(Level::INFO).with_target(false).without_time().init();
+    metrics::init();
 }
 
 /// A response for a result; an error is logged here, once, with its causes, where it is ours.
@@ -64,6 +71,18 @@ pub fn respond(result: Result<Response<Body>>) -> Response<Body> {
         "timestamp": clock::rfc3339(clock::now_ms()),
     });
     response(status, &body)
+}
+
+/// The answer of a function that is not called over HTTP: an error is logged here, once, with its causes, and fails the invocation.
+///
+/// # Errors
+/// When the result is one.
+pub fn invoked<T>(result: Result<T>) -> Result<T, lambda_http::Error> {
+    metrics::flush();
+    result.map_err(|error| {
+        error!(error.code = error.status_and_code().1, "{}", causes(&error));
+        error.into()
+    })
 }
 
 /// An error and everything that caused it, in one line.
@@ -171,6 +190,12 @@ pub fn query_parameter(request: &Request, name: &str) -> Option<String> {
     request.query_string_parameters().first(name).filter(|value| !value.is_empty()).map(str::to_owned)
 }
 
+/// When Lambda ends the request, since the epoch.
+#[must_use]
+pub fn deadline(request: &Request) -> Duration {
+    Duration::from_millis(request.lambda_context_ref().map_or(0, |context| context.deadline))
+}
+
 /// The most items of a page.
 const PAGE_MAX: usize = 100;
 /// The items of a page, where the caller does not say.
@@ -201,6 +226,14 @@ pub fn platform(request: &Request) -> Result<Platform> {
 /// [`Error::ConversationNotFound`] for what cannot be an id of one.
 pub fn conversation_id(request: &Request) -> Result<ConversationId> {
     path_parameter(request, "conversationId", Error::ConversationNotFound)
+}
+
+/// The entry of the quarantine that the path names.
+///
+/// # Errors
+/// [`Error::QuarantineEntryNotFound`] for what cannot be an id of one.
+pub fn quarantine_id(request: &Request) -> Result<QuarantineId> {
+    path_parameter(request, "quarantineId", Error::QuarantineEntryNotFound)
 }
 
 /// The channel that the path names, of those whose messages are recorded.

@@ -46,6 +46,16 @@ pub struct ConversationId(String);
 #[serde(try_from = "String")]
 pub struct MessageId(String);
 
+/// Something in quarantine: `<when it came, epoch milliseconds, 13 digits>-<32 hex characters>`. Sorts by time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct QuarantineId(String);
+
+/// An entry of the audit trail: `<when it happened, epoch milliseconds, 13 digits>-<32 hex characters>`. Sorts by time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AuditId(String);
+
 macro_rules! id {
     ($name:ident, $parse:path) => {
         impl $name {
@@ -83,7 +93,9 @@ macro_rules! id {
 id!(OrganizationId, parse);
 id!(AccountId, parse);
 id!(ConversationId, parse_hash);
-id!(MessageId, parse_message_id);
+id!(MessageId, parse_timed_hash);
+id!(QuarantineId, parse_timed_hash);
+id!(AuditId, parse_timed_hash);
 
 const HASH_BYTES: usize = 16;
 
@@ -101,7 +113,7 @@ const TIME_DIGITS: usize = 13;
 /// The latest time that fits.
 const MAX_TIME: i64 = 9_999_999_999_999;
 
-fn parse_message_id(text: &str) -> Result<String, InvalidId> {
+fn parse_timed_hash(text: &str) -> Result<String, InvalidId> {
     match text.split_once('-') {
         Some((time, hash))
             if time.len() == TIME_DIGITS && time.bytes().all(|byte| byte.is_ascii_digit()) && is_hash(hash) =>
@@ -146,8 +158,46 @@ impl MessageId {
     /// When it was written, epoch milliseconds.
     #[must_use]
     pub fn epoch_ms(&self) -> i64 {
-        self.0[..TIME_DIGITS].parse().unwrap_or(0)
+        epoch_ms(&self.0)
     }
+}
+
+impl QuarantineId {
+    /// What came at that time and has that [`fingerprint`].
+    #[must_use]
+    pub fn of(epoch_ms: i64, hash: &str) -> Self {
+        Self(format!("{}-{hash}", time_digits(epoch_ms)))
+    }
+
+    /// When it came, epoch milliseconds.
+    #[must_use]
+    pub fn epoch_ms(&self) -> i64 {
+        epoch_ms(&self.0)
+    }
+
+    /// Its fingerprint.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.0[TIME_DIGITS + 1..]
+    }
+}
+
+impl AuditId {
+    /// What happened at that time; `hash` has 32 hex characters.
+    #[must_use]
+    pub fn of(epoch_ms: i64, hash: &str) -> Self {
+        Self(format!("{}-{hash}", time_digits(epoch_ms)))
+    }
+
+    /// When it happened, epoch milliseconds.
+    #[must_use]
+    pub fn epoch_ms(&self) -> i64 {
+        epoch_ms(&self.0)
+    }
+}
+
+fn epoch_ms(timed_hash: &str) -> i64 {
+    timed_hash[..TIME_DIGITS].parse().unwrap_or(0)
 }
 
 /// A short stable name for arbitrary bytes: 32 lower-case hex characters.

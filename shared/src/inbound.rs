@@ -1,6 +1,6 @@
 //! What the events of an account do: each to its place in the organization's table, side by side, harmless to repeat.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, json};
@@ -16,13 +16,16 @@ use crate::{
     identity::Identity,
     message::{Direction, Sender, Status},
     platform::{Channel, Platform},
-    store::{Arrival, Change, Message, Quarantined, ReactionEntry, Settled, Store, Stored, Thread, Update},
+    store::{
+        Arrival, Change, Message, QuarantineKind, Quarantined, ReactionEntry, Settled, Store, Stored, Thread, Update,
+    },
+    webhook_token::Proof,
 };
 
 /// How many things are under way at the table at once.
 const CONCURRENCY: usize = 32;
-/// How far back an echo looks for the message that it is the echo of.
-const ECHO_LOOK_BACK: usize = 20;
+/// How far back an echo looks for a message that waits for the provider's answer.
+const ECHO_LOOK_BACK: usize = 100;
 
 /// How many events came to what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,10 +36,14 @@ pub struct Counts {
     pub duplicates: usize,
     /// Kept in quarantine.
     pub quarantined: usize,
+    /// Of those, how many were about an account of nobody, or of another organization than the token's.
+    pub unroutable: usize,
     /// Understood, and nothing to keep.
     pub ignored: usize,
     /// Not stored: the provider has to deliver again.
     pub failed: usize,
+    /// Of those stored, how many tell that a message of the business could not be delivered.
+    pub undelivered: usize,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -44,8 +51,10 @@ impl std::ops::AddAssign for Counts {
         self.stored += other.stored;
         self.duplicates += other.duplicates;
         self.quarantined += other.quarantined;
+        self.unroutable += other.unroutable;
         self.ignored += other.ignored;
         self.failed += other.failed;
+        self.undelivered += other.undelivered;
     }
 }
 
@@ -62,6 +71,114 @@ pub struct Inbound<'a> {
     pub account: &'a AccountId,
     /// When the delivery came, epoch microseconds.
     pub now_us: i64,
+    /// What becomes of what has no place.
+    pub misfits: &'a Misfits<'a>,
+}
+
+/// What becomes of what has no place.
+#[derive(Debug)]
+pub enum Misfits<'a> {
+    /// It goes into quarantine, with what its delivery proved.
+    Quarantine(&'a Proof),
+    /// It is there already, and stays: the first reason is told.
+    Stay(OnceLock<&'static str>),
+}
+
+/// Something that has no place.
+#[derive(Clone, Copy, Debug)]
+pub struct Misfit<'a> {
+    /// Why, in fixed words.
+    pub reason: &'static str,
+    /// What it is.
+    pub event: &'a Event,
+    /// The account, where it is known.
+    pub account: Option<&'a AccountId>,
+    /// Who owns the account.
+    pub owner: Option<&'a OrganizationId>,
+}
+
+impl Misfits<'_> {
+    /// Keeps an event that has no place.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn keep(&self, store: &Store, misfit: Misfit<'_>, now_ms: i64) -> Result<Counts> {
+        let Misfit { reason, event, account, owner } = misfit;
+        let delivery = || event.place.delivery_of(&event.raw).to_string();
+        let (delivery, identity) = match self {
+            Self::Stay(_) => (String::new(), None),
+            // The same event comes in other company when the provider repeats it.
+            Self::Quarantine(_) if event.place.is_item() => (delivery(), Some(event.raw.to_string())),
+            Self::Quarantine(_) => (delivery(), None),
+        };
+        let (kind, platform) = (kind(&event.kind), Some(event.platform));
+        let identity = identity.as_ref().unwrap_or(&delivery).as_bytes();
+        let delivery = delivery.as_bytes();
+        self.keep_delivery(store, Kept { reason, kind, platform, account, owner, identity, delivery }, now_ms).await
+    }
+
+    /// Keeps a whole delivery that cannot be taken apart; a token tells whose it is.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn keep_whole(
+        &self,
+        store: &Store,
+        reason: &'static str,
+        delivery: &[u8],
+        now_ms: i64,
+    ) -> Result<Counts> {
+        let (platform, account) = match self {
+            Self::Quarantine(Proof::Account { platform, account, .. }) => (Some(*platform), Some(account)),
+            Self::Quarantine(Proof::Global) | Self::Stay(_) => (None, None),
+        };
+        let kind = QuarantineKind::Delivery;
+        let kept = Kept { reason, kind, platform, account, owner: None, identity: delivery, delivery };
+        self.keep_delivery(store, kept, now_ms).await
+    }
+
+    async fn keep_delivery(&self, store: &Store, kept: Kept<'_>, now_ms: i64) -> Result<Counts> {
+        let Kept { reason, kind, platform, account, owner, identity, delivery } = kept;
+        let proof = match self {
+            Self::Quarantine(proof) => proof,
+            Self::Stay(first) => {
+                first.get_or_init(|| reason);
+                return Ok(Counts { quarantined: 1, ..Counts::default() });
+            }
+        };
+        let quarantined = Quarantined { reason, kind, platform, account, proof, owner, identity, delivery };
+        let stored = store.quarantine(&quarantined, now_ms).await?;
+        let platform = platform.map(Platform::as_str);
+        warn!(reason, platform, "kept in quarantine: {reason}");
+        Ok(match stored {
+            Stored::New => Counts { quarantined: 1, ..Counts::default() },
+            Stored::Duplicate => Counts { duplicates: 1, ..Counts::default() },
+        })
+    }
+}
+
+struct Kept<'a> {
+    reason: &'static str,
+    kind: QuarantineKind,
+    platform: Option<Platform>,
+    account: Option<&'a AccountId>,
+    owner: Option<&'a OrganizationId>,
+    identity: &'a [u8],
+    delivery: &'a [u8],
+}
+
+fn kind(kind: &EventKind) -> QuarantineKind {
+    match kind {
+        EventKind::Message(_) => QuarantineKind::Message,
+        EventKind::Echo(_) => QuarantineKind::Echo,
+        EventKind::Status(_) => QuarantineKind::Status,
+        EventKind::Watermark(_) => QuarantineKind::Watermark,
+        EventKind::Reaction(_) => QuarantineKind::Reaction,
+        EventKind::Edit(_) => QuarantineKind::Edit,
+        EventKind::Unsend(_) => QuarantineKind::Unsend,
+        EventKind::Notice { .. } => QuarantineKind::Notice,
+        EventKind::Unknown { .. } => QuarantineKind::Unknown,
+    }
 }
 
 /// A message on its way into its thread, with the new ids of the customer that it may tell of.
@@ -173,11 +290,13 @@ impl Inbound<'_> {
 
     /// Where a message or an echo goes; `Err` counts what was done already.
     async fn place(&self, event: Event, received_at: i64) -> Result<Result<Placed, Counts>> {
+        if let EventKind::Message(message) = &event.kind
+            && !Message::fits(&message.content)
+        {
+            self.keep(&event, "too large for a message").await?;
+        }
         match event.kind {
             EventKind::Message(message) => {
-                if !Message::fits(&message.content) {
-                    self.quarantine(&event.raw, "too large for a message").await?;
-                }
                 let direction = Direction::Inbound;
                 let sender = if message.from_customer { Sender::Customer } else { Sender::System };
                 let (thread, stored) = self.message(&message, direction, sender, received_at).await?;
@@ -259,20 +378,29 @@ impl Inbound<'_> {
         };
         let partitions = conversation.partitions();
         let (recent, _) = self.store.messages(self.organization, &partitions, None, ECHO_LOOK_BACK).await?;
-        let known = recent.iter().find(|message| {
-            message.operator_id.is_some() && message.external_id.as_deref() == Some(echo.external_id.as_str())
+        let is_known = |message: &&Message| message.external_id.as_deref() == Some(echo.external_id.as_str());
+        if let Some(known) = recent.iter().filter(|message| message.operator_id.is_some()).find(is_known) {
+            return Ok(Some(known.clone()));
+        }
+        // The echo may come when much has been written since.
+        if let Some((conversation, id)) =
+            self.store.message_by_external_id(self.organization, &echo.external_id).await?
+            && let Some(known) = self.store.message(self.organization, &conversation, &id).await?
+        {
+            return Ok(known.operator_id.is_some().then_some(known));
+        }
+        let waiting = recent.into_iter().rev().find(|message| {
+            matches!(message.status, Some(Status::Sending | Status::Unknown))
+                && message.external_id.is_none()
+                && message.text == echo.content.text
         });
-        let waiting = || {
-            recent.iter().rev().find(|message| {
-                matches!(message.status, Some(Status::Sending | Status::Unknown))
-                    && message.external_id.is_none()
-                    && message.text == echo.content.text
-            })
-        };
-        Ok(known.or_else(waiting).cloned())
+        Ok(waiting)
     }
 
     async fn apply_other(&self, event: Event, received_at: i64) -> Result<Counts> {
+        if let EventKind::Unknown { reason } = event.kind {
+            return self.keep(&event, reason).await;
+        }
         match event.kind {
             EventKind::Status(change) => self.status(change).await,
             EventKind::Watermark(watermark) => self.watermark(watermark).await,
@@ -283,20 +411,19 @@ impl Inbound<'_> {
                 info!(what, platform = %self.platform, "noticed {what}");
                 Ok(Counts { ignored: 1, ..Counts::default() })
             }
-            EventKind::Unknown { reason } => self.quarantine(&event.raw, reason).await,
-            EventKind::Message(_) | EventKind::Echo(_) => Ok(Counts::default()),
+            EventKind::Message(_) | EventKind::Echo(_) | EventKind::Unknown { .. } => Ok(Counts::default()),
         }
     }
 
-    async fn quarantine(&self, raw: &serde_json::Value, reason: &str) -> Result<Counts> {
-        let raw = raw.to_string();
-        quarantine(self.store, Some(self.platform), Some(self.account), raw.as_bytes(), reason, self.now_ms()).await
+    async fn keep(&self, event: &Event, reason: &'static str) -> Result<Counts> {
+        let misfit = Misfit { reason, event, account: Some(self.account), owner: Some(self.organization) };
+        self.misfits.keep(self.store, misfit, self.now_ms()).await
     }
 
     async fn status(&self, change: StatusChange) -> Result<Counts> {
         if change.status == Status::Failed {
             let code = change.error.as_ref().map_or("none", |error| error.code.as_str());
-            warn!(metric = "send_failed", count = 1, platform = %self.platform, provider.code = code, "the provider could not deliver a message");
+            warn!(platform = %self.platform, provider.code = code, "the provider could not deliver a message");
         }
         if let Some((conversation, id)) = change.callback_data.as_deref().and_then(parse_callback_data) {
             let update = Update {
@@ -307,13 +434,14 @@ impl Inbound<'_> {
             };
             let raised = self.store.raise_status(self.organization, &conversation, &id, &update).await?;
             if raised != Change::NoMessage {
-                return Ok(counts_of(raised));
+                return Ok(counts_of_status(change.status, counts_of(raised)));
             }
         }
-        match self.store.raise_status_by_external_id(self.organization, &change, self.now_ms()).await? {
-            Settled::Applied(change) => Ok(counts_of(change)),
-            Settled::Parked => Ok(Counts { stored: 1, ..Counts::default() }),
-        }
+        let counts = match self.store.raise_status_by_external_id(self.organization, &change, self.now_ms()).await? {
+            Settled::Applied(change) => counts_of(change),
+            Settled::Parked => Counts { stored: 1, ..Counts::default() },
+        };
+        Ok(counts_of_status(change.status, counts))
     }
 
     async fn watermark(&self, watermark: Watermark) -> Result<Counts> {
@@ -428,28 +556,6 @@ struct Line {
     at: i64,
 }
 
-/// Keeps what cannot be understood or routed, and raises the metric.
-///
-/// # Errors
-/// When the table does not answer.
-pub async fn quarantine(
-    store: &Store,
-    platform: Option<Platform>,
-    account: Option<&AccountId>,
-    raw: &[u8],
-    reason: &str,
-    now_ms: i64,
-) -> Result<Counts> {
-    let quarantined =
-        Quarantined { reason, platform: platform.map(Platform::as_str), account: account.map(AccountId::as_str), raw };
-    let stored = store.quarantine(&quarantined, now_ms).await?;
-    warn!(metric = "quarantined", count = 1, reason, platform = quarantined.platform, "kept in quarantine: {reason}");
-    Ok(match stored {
-        Stored::New => Counts { quarantined: 1, ..Counts::default() },
-        Stored::Duplicate => Counts { duplicates: 1, ..Counts::default() },
-    })
-}
-
 /// Our own name of a message, as it travels with a send and comes back with its statuses.
 #[must_use]
 pub fn callback_data(conversation: &ConversationId, id: &MessageId) -> String {
@@ -473,6 +579,10 @@ fn counts_of(change: Change) -> Counts {
         Change::Raised => Counts { stored: 1, ..Counts::default() },
         Change::Unchanged | Change::NoMessage => Counts { duplicates: 1, ..Counts::default() },
     }
+}
+
+fn counts_of_status(status: Status, counts: Counts) -> Counts {
+    Counts { undelivered: if status == Status::Failed { counts.stored } else { 0 }, ..counts }
 }
 
 fn counts_of_stored(stored: Stored) -> Counts {

@@ -2,10 +2,12 @@
 
 pub mod auth;
 pub mod aws;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod content;
 pub mod cursor;
+pub mod delivery;
 pub mod dialog360;
 pub mod error;
 pub mod event;
@@ -14,8 +16,10 @@ pub mod id;
 pub mod identity;
 pub mod inbound;
 pub mod message;
+pub mod metrics;
 pub mod phone;
 pub mod platform;
+pub mod replay;
 pub mod store;
 pub mod vault;
 pub mod view;

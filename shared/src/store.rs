@@ -1,5 +1,6 @@
 //! The table: its client, and the few calls that everything else is made of.
 
+mod audit;
 mod conversation;
 mod expression;
 mod inbox;
@@ -24,6 +25,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::debug;
 
+pub use audit::{AuditAction, AuditEntry};
 pub use conversation::{Activity, Assignee, Changes, Conversation, ConversationStatus, LastMessage, Recorded};
 pub use inbox::{InboxFilter, InboxPage};
 pub use integration::{
@@ -31,8 +33,8 @@ pub use integration::{
     OwnerStatus, WEBHOOK_ELSEWHERE,
 };
 pub use message::{Message, MessageType, ReactionEntry, Received};
-pub use outbound::{Answer, Begun, Note, Outcome, Reply};
-pub use quarantine::Quarantined;
+pub use outbound::{Answer, Begun, Note, Outcome, Reply, Writing};
+pub use quarantine::{Audience, QuarantineEntry, QuarantineKind, QuarantinePage, Quarantined};
 pub use status::{Change, Settled, Update};
 pub use thread::{Arrival, Thread};
 

@@ -29,6 +29,7 @@ pub struct IntegrationView {
     status: ConnectionStatus,
     credentials: Value,
     webhook_verified: bool,
+    repair_webhook: bool,
     last_synced_at: Option<String>,
     error_message: Option<String>,
     health: Option<HealthView>,
@@ -63,6 +64,7 @@ impl From<Integration> for IntegrationView {
             status: integration.status,
             credentials: shown,
             webhook_verified: integration.webhook_verified,
+            repair_webhook: integration.repair_webhook,
             last_synced_at: integration.last_synced_at.map(rfc3339),
             error_message: integration.error_message,
             health: integration.health.map(|health| HealthView {

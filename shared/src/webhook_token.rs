@@ -3,9 +3,12 @@
 //!
 //! `kw1.<base64url of "<platform>/<accountId>/<organizationId>">.<base64url of HMAC-SHA-256 over what stands before the last dot>`
 
+use std::fmt;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
@@ -16,8 +19,9 @@ use crate::{
 
 const VERSION: &str = "kw1";
 
-/// What a bearer token proves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a bearer token proves. As text: `service`, or `<platform>/<accountId>/<organizationId>`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Proof {
     /// The global token: any account.
     Global,
@@ -30,6 +34,52 @@ pub enum Proof {
         /// The organization that it was registered for.
         organization: OrganizationId,
     },
+}
+
+impl Proof {
+    /// The organization whose token it was; `None` where it stands for the whole service.
+    #[must_use]
+    pub fn organization(&self) -> Option<&OrganizationId> {
+        match self {
+            Self::Global => None,
+            Self::Account { organization, .. } => Some(organization),
+        }
+    }
+}
+
+const GLOBAL: &str = "service";
+
+impl fmt::Display for Proof {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Global => formatter.write_str(GLOBAL),
+            Self::Account { platform, account, organization } => {
+                write!(formatter, "{platform}/{account}/{organization}")
+            }
+        }
+    }
+}
+
+/// The text is no proof.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("not the text of a proof")]
+pub struct InvalidProof;
+
+impl TryFrom<String> for Proof {
+    type Error = InvalidProof;
+
+    fn try_from(text: String) -> Result<Self, InvalidProof> {
+        if text == GLOBAL { Ok(Self::Global) } else { account_proof(&text).ok_or(InvalidProof) }
+    }
+}
+
+fn account_proof(text: &str) -> Option<Proof> {
+    let mut parts = text.splitn(3, '/');
+    Some(Proof::Account {
+        platform: parts.next()?.parse().ok()?,
+        account: parts.next()?.parse().ok()?,
+        organization: parts.next()?.parse().ok()?,
+    })
 }
 
 /// The token of an account.
@@ -55,12 +105,7 @@ pub fn verify(secret: &SecretString, token: &str) -> Option<Proof> {
     mac(secret, named)?.verify_slice(&URL_SAFE_NO_PAD.decode(tag).ok()?).ok()?;
     let (version, subject) = named.split_once('.')?;
     let subject = String::from_utf8(URL_SAFE_NO_PAD.decode(subject).ok()?).ok()?;
-    let mut parts = subject.splitn(3, '/');
-    let proof = Proof::Account {
-        platform: parts.next()?.parse().ok()?,
-        account: parts.next()?.parse().ok()?,
-        organization: parts.next()?.parse().ok()?,
-    };
+    let proof = account_proof(&subject)?;
     (version == VERSION).then_some(proof)
 }
 
@@ -91,6 +136,18 @@ mod tests {
             proof,
             Proof::Account { platform: Platform::Whatsapp, account, organization: "acme".parse().unwrap() }
         );
+    }
+
+    #[test]
+    fn a_proof_is_read_back_from_its_text() {
+        let proof = verify(&secret(), token().expose_secret()).unwrap();
+        for (proof, text) in [(proof, "whatsapp/700100200300402/acme"), (Proof::Global, "service")] {
+            assert_eq!(proof.to_string(), text);
+            assert_eq!(Proof::try_from(text.to_owned()).unwrap(), proof);
+        }
+        for text in ["", "acme", "whatsapp/1", "whatsapp/1/a#b", "telegram/1/acme", "whatsapp/1/acme/x"] {
+            assert!(Proof::try_from(text.to_owned()).is_err(), "{text}");
+        }
     }
 
     #[test]

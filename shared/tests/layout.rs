@@ -15,6 +15,8 @@ type Route = String;
 
 const WEBHOOK: &str = "receive-webhook";
 const WEBHOOK_PATH: &str = "/api/v1/webhooks/360dialog";
+/// Not reached over HTTP at all: invoked by a schedule, or by whoever runs the service.
+const INVOKED: [&str; 2] = ["check-integrations", "replay-quarantine-day"];
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 fn path(relative: &str) -> PathBuf {
@@ -33,6 +35,10 @@ fn names_in(folder: &str) -> BTreeSet<String> {
 /// The names of the functions: the folders of `functions/`.
 fn functions() -> BTreeSet<String> {
     names_in("functions").into_iter().filter(|name| path(&format!("functions/{name}/Cargo.toml")).exists()).collect()
+}
+
+fn is_invoked(function: &str) -> bool {
+    INVOKED.contains(&function)
 }
 
 fn template() -> Yaml {
@@ -75,6 +81,7 @@ fn template_routes(properties: &Yaml) -> BTreeSet<Route> {
     let events = properties["Events"].as_mapping().cloned().unwrap_or_default();
     events
         .values()
+        .filter(|event| event["Type"] == "HttpApi")
         .map(|event| &event["Properties"])
         .map(|api| route(&text(&api["Method"]), &text(&api["Path"])))
         .collect()
@@ -148,12 +155,12 @@ fn every_function_has_one_event_of_its_own_route() {
     let events: BTreeSet<_> = functions().iter().map(|name| format!("{name}.json")).collect();
     assert_eq!(names_in("events"), events);
     let resources = function_resources(&template());
-    for function in functions() {
-        let event = event(&function);
+    for function in functions().iter().filter(|function| !is_invoked(function)) {
+        let event = event(function);
         assert_eq!(event["version"], "2.0", "{function}");
         assert_eq!(event["routeKey"], event["requestContext"]["routeKey"], "{function}");
         assert_eq!(event["rawPath"], event["requestContext"]["http"]["path"], "{function}");
-        let routes = template_routes(&resources[&pascal_case(&function)]);
+        let routes = template_routes(&resources[&pascal_case(function)]);
         if function == WEBHOOK {
             assert_eq!(event["rawPath"], WEBHOOK_PATH);
         } else {
@@ -166,7 +173,7 @@ fn every_function_has_one_event_of_its_own_route() {
 fn every_route_of_the_template_is_in_the_contract_and_every_operation_there_has_its_function() {
     let mut expected: BTreeMap<String, Route> = functions()
         .iter()
-        .filter(|function| *function != WEBHOOK)
+        .filter(|function| *function != WEBHOOK && !is_invoked(function))
         .map(|function| {
             (camel_case(function), template_routes(&function_resources(&template())[&pascal_case(function)]))
         })
@@ -182,7 +189,8 @@ fn the_webhook_alone_is_reached_without_the_api() {
     for (id, properties) in function_resources(&template()) {
         let is_webhook = id == pascal_case(WEBHOOK);
         assert_eq!(properties.get("FunctionUrlConfig").is_some(), is_webhook, "{id}");
-        assert_eq!(template_routes(&properties).is_empty(), is_webhook, "{id}");
+        let is_invoked = INVOKED.iter().any(|function| id == pascal_case(function));
+        assert_eq!(template_routes(&properties).is_empty(), is_webhook || is_invoked, "{id}");
     }
 }
 
@@ -211,5 +219,44 @@ fn no_function_may_do_everything_or_touch_everything() {
         texts(&properties["Policies"], &mut granted);
         assert!(!granted.is_empty(), "{id} has no policy");
         assert!(granted.iter().all(|text| !text.contains('*')), "{id}: {granted:?}");
+    }
+}
+
+#[test]
+fn every_alarm_says_what_to_do_and_has_its_three_commands_in_the_runbook() {
+    let (template, runbook) = (template(), read("docs/runbook.md"));
+    let resources = template["Resources"].as_mapping().unwrap();
+    let alarms: BTreeSet<String> = resources
+        .iter()
+        .filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm")
+        .map(|(id, alarm)| {
+            assert!(text(&alarm["Properties"]["AlarmDescription"]).len() > 100, "{id:?} does not say what to do");
+            text(id)
+        })
+        .collect();
+    let mut described = BTreeSet::new();
+    for chapter in runbook.split("\n## ").skip(1) {
+        let (title, body) = chapter.split_once('\n').unwrap();
+        let block = body.split("```").nth(1).unwrap_or_else(|| panic!("{title} has no commands"));
+        let commands = block.lines().filter(|line| !line.is_empty() && !line.starts_with(' ')).count();
+        assert_eq!(commands, 3, "{title}");
+        described.insert(title.to_owned());
+    }
+    assert_eq!(described, alarms);
+}
+
+#[test]
+fn every_figure_that_an_alarm_or_the_dashboard_watches_is_written_by_a_function() {
+    let written = read("shared/src/metrics.rs");
+    let template = read("template.yaml");
+    let names = ["MetricName=\\\"", "SELECT SUM(", "SELECT AVG(", "\"${AWS::StackName}\", \""];
+    let watched = names.iter().flat_map(|before| template.split(before).skip(1)).map(|rest| {
+        let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap();
+        &rest[..end]
+    });
+    let watched: BTreeSet<&str> = watched.filter(|name| *name != "LoggedErrors").collect();
+    assert!(watched.len() > 12, "{watched:?}");
+    for name in watched {
+        assert!(written.contains(&format!("\"{name}\"")), "nothing writes {name}");
     }
 }

@@ -1,22 +1,28 @@
 //! What the tests are about: an account, its customers, and what the provider delivers.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use shared::{
     clock,
     content::Content,
+    dialog360::webhook::Place,
     event::{Customer, Echo, Event, EventKind, IncomingMessage, StatusChange},
-    id::{AccountId, ConversationId, OrganizationId},
+    id::{AccountId, ConversationId, MessageId, OrganizationId},
     identity::Identity,
-    inbound::{Counts, Inbound},
-    message::Status,
+    inbound::{Counts, Inbound, Misfits},
+    message::{Sender, Status},
     platform::{Channel, Platform},
-    store::{ConnectionStatus, Conversation, Credentials, InboxFilter, Integration, Message, Store},
+    store::{
+        ConnectionStatus, Conversation, ConversationStatus, Credentials, InboxFilter, Integration, Message, Store,
+    },
     vault::SealedKey,
+    webhook_token::Proof,
 };
 
 const BEGINNING_MS: i64 = 1_767_877_200_000;
 /// How much later than the messages the deliveries come.
-const DELAY_MS: i64 = 100_000_000;
+pub const DELAY_SECS: i64 = 100_000;
 
 /// The time of a message, epoch milliseconds.
 pub fn at(second: i64) -> i64 {
@@ -25,7 +31,7 @@ pub fn at(second: i64) -> i64 {
 
 /// The time of a delivery, epoch microseconds.
 pub fn delivery(second: i64) -> i64 {
-    (at(second) + DELAY_MS) * 1000
+    at(second + DELAY_SECS) * 1000
 }
 
 /// A text that nobody else has.
@@ -61,7 +67,8 @@ impl Account {
     /// What a delivery does.
     pub async fn deliver(&self, store: &Store, now_us: i64, events: Vec<Event>) -> Counts {
         let Self { organization, platform, id: account } = self;
-        Inbound { store, organization, platform: *platform, account, now_us }.apply(events).await
+        let misfits = &Misfits::Quarantine(&Proof::Global);
+        Inbound { store, organization, platform: *platform, account, now_us, misfits }.apply(events).await
     }
 
     /// Delivers a part of the story that has to be stored.
@@ -93,6 +100,8 @@ impl Account {
                 sealed_key,
             },
             webhook_verified: true,
+            webhook_was_ours: true,
+            repair_webhook: false,
             last_synced_at: Some(at(second)),
             error_message: None,
             health: None,
@@ -107,7 +116,7 @@ impl Account {
         store.claim_account(organization, *platform, id, at(second)).await.unwrap();
         let previous = store.integration(organization, *platform).await.unwrap();
         let integration = self.integration(sealed_key, second);
-        store.put_integration(&integration, previous.as_ref()).await.unwrap();
+        store.put_integration(&integration, previous.as_ref(), "ann").await.unwrap();
         integration
     }
 
@@ -124,6 +133,35 @@ impl Account {
     /// The customer's conversation.
     pub async fn conversation(&self, store: &Store, customer: &Customer) -> Conversation {
         store.conversation(&self.organization, &self.conversation_id(customer)).await.unwrap().unwrap()
+    }
+
+    /// The conversation of an id; one in which nothing has been written yet, where there is none.
+    pub async fn addressed(&self, store: &Store, id: &ConversationId) -> Conversation {
+        let known = store.conversation(&self.organization, id).await.unwrap();
+        known.unwrap_or_else(|| Conversation {
+            id: id.clone(),
+            channel: Channel::from(self.platform),
+            account_id: self.id.clone(),
+            status: ConversationStatus::Open,
+            customer_name: None,
+            customer_phone: None,
+            customer_user_id: None,
+            customer_username: None,
+            last_message_key: MessageId::of(at(0), "nothing"),
+            last_message_text: String::new(),
+            last_message_sender: Sender::Customer,
+            last_inbound_at: None,
+            last_received_at: None,
+            unread_from: None,
+            read_at: None,
+            delivered_up_to: None,
+            read_up_to: None,
+            assigned_to: None,
+            labels: BTreeSet::new(),
+            members: BTreeSet::new(),
+            created_at: at(0),
+            updated_at: at(0),
+        })
     }
 
     /// The whole inbox of the channel, newest first.
@@ -210,7 +248,7 @@ pub fn text(customer: &Customer, external_id: &str, second: i64) -> IncomingMess
 
 /// An event of the account that is delivered to.
 pub fn event(kind: EventKind) -> Event {
-    Event { platform: Platform::Whatsapp, account: None, kind, raw: Value::Null }
+    Event { platform: Platform::Whatsapp, account: None, kind, raw: Value::Null, place: Place::default() }
 }
 
 /// A message arrives.

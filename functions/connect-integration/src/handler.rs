@@ -1,25 +1,36 @@
 //! Connects an account: verify with the provider, prove the account, claim it, seal the key, register the webhook. Whatever
 //! fails leaves what worked before as it was.
 
+use std::time::Duration;
+
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use secrecy::SecretString;
 use serde::Deserialize;
 use shared::{
-    Error, Result, auth, clock,
+    Error, Result,
+    auth::{self, Caller},
+    clock,
     config::Claims,
     dialog360::{KeyCheck, Provider, speaks_for},
     http,
     id::{AccountId, OrganizationId},
     platform::Platform,
+    replay,
     store::{ConnectionStatus, Credentials, Health, Integration, Store, Stored, WEBHOOK_ELSEWHERE},
     vault::{SealedKey, Vault},
     view::IntegrationView,
     webhook_token,
 };
-use tracing::error;
+use tracing::{error, info};
 
 const API_KEY_MAX_BYTES: usize = 1024;
 const WABA_ID_MAX_BYTES: usize = 128;
+/// How many entries of the quarantine are received before the answer.
+const REPLAYS: usize = 100;
+/// How long the answer waits for them.
+const REPLAY_TIME: Duration = Duration::from_secs(5);
+/// What the answer itself needs.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// What connecting takes.
 pub(crate) struct Connecting {
@@ -39,22 +50,28 @@ struct ConnectIntegrationRequest {
     waba_id: Option<String>,
     instagram_account_id: Option<String>,
     facebook_page_id: Option<String>,
+    #[serde(default)]
+    repair_webhook: bool,
 }
 
 /// What the caller wants to connect.
 struct Wanted {
     organization: OrganizationId,
+    user: String,
     platform: Platform,
     account: AccountId,
     waba_id: Option<String>,
     api_key: SecretString,
+    repair_webhook: bool,
 }
 
 pub(crate) async fn handle(connecting: &Connecting, request: Request) -> Result<Response<Body>> {
+    let deadline = http::deadline(&request);
+    let time_left = || deadline.saturating_sub(Duration::from_millis(clock::now_ms().unsigned_abs()));
     let caller = auth::caller(&request, &connecting.claims, auth::ADMINS)?;
     let platform = http::platform(&request)?;
     let body = http::body(&request, http::BODY_MAX_BYTES)?;
-    let wanted = wanted(caller.organization, platform, body)?;
+    let wanted = wanted(caller, platform, body)?;
 
     let check = connecting.provider.check_key(platform, &wanted.api_key).await?;
     if !speaks_for(&check, &wanted.account) {
@@ -71,12 +88,36 @@ pub(crate) async fn handle(connecting: &Connecting, request: Request) -> Result<
             error!("a claim was not released: {}", http::causes(&error));
         }
     }
+    let connected = connected?;
+    replay_waiting(store, &connected, time_left).await;
     let message = format!("{} is connected.", platform.display_name());
     let status = if previous.is_none() { StatusCode::CREATED } else { StatusCode::OK };
-    http::ok_with_message(status, &IntegrationView::from(connected?), &message)
+    http::ok_with_message(status, &IntegrationView::from(connected), &message)
 }
 
-fn wanted(organization: OrganizationId, platform: Platform, body: ConnectIntegrationRequest) -> Result<Wanted> {
+/// Receives what came for the account before it was connected, as far as the answer can wait for it: the scheduled check, which is
+/// due at once, receives the rest. Nothing that goes wrong here makes the connection fail.
+async fn replay_waiting(store: &Store, integration: &Integration, time_left: impl Fn() -> Duration) {
+    let Integration { organization_id, platform, credentials, .. } = integration;
+    let replayed = replay::replay_before_connecting(
+        store,
+        organization_id,
+        *platform,
+        &credentials.account,
+        REPLAYS,
+        clock::now_us(),
+    );
+    match tokio::time::timeout(time_left().saturating_sub(ANSWER_TIME).min(REPLAY_TIME), replayed).await {
+        Ok(Ok((tally, _))) if tally == replay::Tally::default() => {}
+        Ok(Ok((replay::Tally { replayed, stay, failed }, more))) => {
+            info!(replayed, stay, failed, more, "received what came before the account was connected");
+        }
+        Ok(Err(error)) => error!("what came before the account was connected waits: {}", http::causes(&error)),
+        Err(_) => info!("the rest of what came before the account was connected waits for the check"),
+    }
+}
+
+fn wanted(caller: Caller, platform: Platform, body: ConnectIntegrationRequest) -> Result<Wanted> {
     let (field, account) = match platform {
         Platform::Whatsapp => ("phoneNumberId", body.phone_number_id),
         Platform::Instagram => ("instagramAccountId", body.instagram_account_id),
@@ -93,7 +134,8 @@ fn wanted(organization: OrganizationId, platform: Platform, body: ConnectIntegra
     if waba_id.as_ref().is_some_and(|id| id.len() > WABA_ID_MAX_BYTES) {
         return Err(Error::invalid_body("`wabaId` is no id", "wabaId"));
     }
-    Ok(Wanted { organization, platform, account, waba_id, api_key: api_key.into() })
+    let (Caller { organization, user }, repair_webhook) = (caller, body.repair_webhook);
+    Ok(Wanted { organization, user, platform, account, waba_id, api_key: api_key.into(), repair_webhook })
 }
 
 async fn connect(
@@ -115,9 +157,10 @@ async fn connect(
     } else {
         same_account.is_some_and(|previous| previous.webhook_verified)
     };
-    let integration =
-        Integration { webhook_verified, error_message, ..integration(wanted, sealed_key, check, previous, now_ms) };
-    connecting.store.put_integration(&integration, previous).await?;
+    let webhook_was_ours = webhook_verified || same_account.is_some_and(|previous| previous.webhook_was_ours);
+    let integration = integration(wanted, sealed_key, check, previous, now_ms);
+    let integration = Integration { webhook_verified, webhook_was_ours, error_message, ..integration };
+    connecting.store.put_integration(&integration, previous, &wanted.user).await?;
     Ok(integration)
 }
 
@@ -148,6 +191,8 @@ fn integration(
             sealed_key,
         },
         webhook_verified: false,
+        webhook_was_ours: false,
+        repair_webhook: wanted.repair_webhook,
         last_synced_at: Some(now_ms),
         error_message: None,
         health: Some(Health { status: check.status, reasons: check.reasons, checked_at: now_ms }),

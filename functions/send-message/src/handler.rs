@@ -1,6 +1,5 @@
 //! Sends a reply on the conversation's platform, or leaves an internal note.
 
-use futures_util::future::join;
 use lambda_http::{Body, Request, Response, http::StatusCode};
 use serde::Deserialize;
 use shared::{
@@ -8,17 +7,17 @@ use shared::{
     auth::{self, Caller},
     clock,
     config::Claims,
-    content::Content,
     dialog360::{Failure, Provider, Recipient, text_limit},
     event::{Customer, ProviderError},
     http,
     id::{ConversationId, MessageId},
     inbound::callback_data,
     message::Status,
+    metrics,
     platform::Platform,
     store::{
         Answer, Begun, ConnectionStatus, Conversation, Integration, KEY_REFUSED, KEY_UNREADABLE, Message, MessageType,
-        Note, Outcome, Reply, Store,
+        Note, Outcome, Reply, Store, Writing,
     },
     vault::{self, Vault},
     view::MessageView,
@@ -86,7 +85,8 @@ async fn note(
     }
     let note = Note { text: body.text };
     let now_us = clock::now_us();
-    let begun = sending.store.begin_note(&caller.organization, id, &caller.user, key, &note, now_us).await?;
+    let writing = Writing { conversation: id, operator: &caller.user, key };
+    let begun = sending.store.begin_note(&caller.organization, writing, &note, now_us).await?;
     let (Begun::New(message) | Begun::Before(message)) = begun;
     answer(message, conversation)
 }
@@ -126,38 +126,25 @@ async fn reply(
         Ok(api_key) => api_key,
         Err(error) if vault::is_unreadable(&error) => {
             error!("{}", http::causes(&error));
-            sending.store.mark_refused(organization, platform, KEY_UNREADABLE, now_us / 1000).await?;
+            sending.store.mark_refused(&integration, KEY_UNREADABLE, now_us / 1000).await?;
             return Err(Error::NotConnected);
         }
         Err(error) => return Err(error),
     };
 
-    let message = match sending.store.begin_reply(organization, id, &caller.user, key, &reply, now_us).await? {
+    let writing = Writing { conversation: id, operator: &caller.user, key };
+    let message = match sending.store.begin_reply(organization, conversation, writing, &reply, now_us).await? {
         Begun::Before(message) => return answer(message, conversation),
         Begun::New(message) => message,
     };
     let customer = customer(conversation);
     let recipient = Recipient { platform, account: &integration.credentials.account, customer: &customer };
-    let named = callback_data(id, &message.id);
-    let (sent, told) = join(
-        sending.provider.send(&recipient, &api_key, &reply, &named),
-        sending.store.record_reply(
-            organization,
-            conversation,
-            &message,
-            Content::text(&reply.text).preview(),
-            now_us / 1000,
-        ),
-    )
-    .await;
-    if let Err(error) = told {
-        // The message is stored and on its way; only the inbox shows an older one until the next.
-        warn!("the inbox was not told of a reply: {}", http::causes(&error));
-    }
+    let sent = sending.provider.send(&recipient, &api_key, &reply, &callback_data(id, &message.id)).await;
     if sent == Err(Failure::Unauthorized) {
         refuse(sending, &integration).await;
     }
     let outcome = outcome(sent.map(|sent| sent.external_id), platform);
+    metrics::sent(platform, &outcome);
     match sending.store.finish_reply(organization, &message, &outcome, clock::now_ms()).await {
         Ok(message) => {
             if let (Platform::Instagram, Some(external_id)) = (platform, &message.external_id) {
@@ -196,15 +183,14 @@ fn customer(conversation: &Conversation) -> Customer {
 
 /// The provider no longer takes the key: an admin has to know.
 async fn refuse(sending: &Sending, integration: &Integration) {
-    let (organization, platform) = (&integration.organization_id, integration.platform);
-    if let Err(error) = sending.store.mark_refused(organization, platform, KEY_REFUSED, clock::now_ms()).await {
+    if let Err(error) = sending.store.mark_refused(integration, KEY_REFUSED, clock::now_ms()).await {
         error!("an integration was not marked as refused: {}", http::causes(&error));
     }
 }
 
 fn outcome(sent: Result<String, Failure>, platform: Platform) -> Outcome {
     let failed = |answer, error: ProviderError| {
-        warn!(metric = "send_failed", count = 1, %platform, provider.code = error.code, "a reply was not sent");
+        warn!(%platform, provider.code = error.code, "a reply was not sent");
         Outcome { answer, status: Status::Failed, external_id: None, error: Some(error) }
     };
     let error = |code: &str, title: &str| ProviderError { code: code.into(), title: title.into(), details: None };

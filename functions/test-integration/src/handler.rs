@@ -1,26 +1,13 @@
 //! Asks the provider how an integration is, and records what it said.
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use shared::{
-    Error, Result, auth, clock,
-    config::Claims,
-    dialog360::{Failure, Provider, speaks_for},
-    http,
-    store::{Connection, ConnectionStatus, Health, Integration, KEY_REFUSED, KEY_UNREADABLE, Store, WEBHOOK_ELSEWHERE},
-    vault::{self, Vault},
-    view::IntegrationView,
-};
-
-/// What an admin is told when the key has become another account's.
-const OTHER_ACCOUNT: &str = "The API key speaks for another account now. Connect again with the key of this account.";
+use shared::{Error, Result, auth, check::Checker, config::Claims, http, store::Store, view::IntegrationView};
 
 /// What testing takes.
 pub(crate) struct Testing {
     pub(crate) claims: Claims,
     pub(crate) store: Store,
-    pub(crate) vault: Vault,
-    pub(crate) provider: Provider,
-    pub(crate) webhook_url: String,
+    pub(crate) checker: Checker,
 }
 
 pub(crate) async fn handle(testing: &Testing, request: Request) -> Result<Response<Body>> {
@@ -29,58 +16,10 @@ pub(crate) async fn handle(testing: &Testing, request: Request) -> Result<Respon
     let integration = testing.store.integration(&caller.organization, platform).await?;
     let integration = integration.ok_or(Error::IntegrationNotFound)?;
 
-    let connection = check(testing, &integration).await?;
+    let checked = testing.checker.check(&integration, None).await?;
 
-    let integration = testing.store.record_check(&integration, connection).await?;
+    let integration = testing.store.record_check(&integration, checked.connection).await?;
     http::ok(StatusCode::OK, &IntegrationView::from(integration))
-}
-
-/// What the provider says. Only an answer changes anything: one that cannot be reached is no news of the key.
-async fn check(testing: &Testing, integration: &Integration) -> Result<Connection> {
-    let platform = integration.platform;
-    let checked_at = clock::now_ms();
-    // What is disconnected stays so, whatever the provider says of its key: only connecting claims its deliveries again.
-    let unless_disconnected = |status| match integration.status {
-        ConnectionStatus::Disconnected => ConnectionStatus::Disconnected,
-        ConnectionStatus::Connected | ConnectionStatus::Error => status,
-    };
-    let refused = |message: &str| Connection {
-        status: unless_disconnected(ConnectionStatus::Error),
-        health: None,
-        webhook_verified: None,
-        error_message: Some(message.to_owned()),
-        checked_at,
-    };
-    let sealed = &integration.credentials.sealed_key;
-    let api_key = match testing.vault.open(&integration.organization_id, platform, sealed).await {
-        Ok(api_key) => api_key,
-        Err(error) if vault::is_unreadable(&error) => return Ok(refused(KEY_UNREADABLE)),
-        Err(error) => return Err(error),
-    };
-    let answer = match testing.provider.check_key(platform, &api_key).await {
-        Ok(answer) => answer,
-        Err(Failure::Unauthorized) => return Ok(refused(KEY_REFUSED)),
-        Err(failure) => return Err(failure.into()),
-    };
-    if !speaks_for(&answer, &integration.credentials.account) {
-        return Ok(refused(OTHER_ACCOUNT));
-    }
-    let mut error_message = None;
-    let webhook_verified = if testing.provider.registers_webhooks(platform) {
-        let registered = match testing.provider.registered_webhook(platform, &api_key).await {
-            Err(Failure::Unauthorized) => return Ok(refused(KEY_REFUSED)),
-            answer => answer?,
-        };
-        let is_ours = registered.as_ref() == Some(&testing.webhook_url);
-        error_message = (!is_ours).then(|| WEBHOOK_ELSEWHERE.to_owned());
-        // Where the provider names no account, ours is proven by the first delivery only.
-        Some(is_ours && (answer.account.is_some() || integration.webhook_verified))
-    } else {
-        None
-    };
-    let status = unless_disconnected(ConnectionStatus::Connected);
-    let health = Health { status: answer.status, reasons: answer.reasons, checked_at };
-    Ok(Connection { status, health: Some(health), webhook_verified, error_message, checked_at })
 }
 
 #[cfg(test)]
@@ -92,6 +31,11 @@ mod tests {
         given::{Account, sealed},
         provider::MockProvider,
         vault::vault,
+    };
+
+    use shared::{
+        check::OTHER_ACCOUNT,
+        store::{ConnectionStatus, Integration, KEY_REFUSED, KEY_UNREADABLE, WEBHOOK_ELSEWHERE},
     };
 
     use super::*;
@@ -124,9 +68,7 @@ mod tests {
             let testing = Testing {
                 claims: claims(),
                 store: table.store(),
-                vault,
-                provider: provider.client(),
-                webhook_url: WEBHOOK_URL.into(),
+                checker: Checker { vault, provider: provider.client(), webhook_url: WEBHOOK_URL.into() },
             };
             Self { table, account, before, provider, testing }
         }
@@ -219,7 +161,7 @@ mod tests {
         let stage = Stage::of([]).await;
         let moved =
             Integration { updated_at: stage.before.updated_at + 1, ..stage.account.integration(sealed("Y2lwaGVy"), 0) };
-        stage.table.store().put_integration(&moved, Some(&stage.before)).await.unwrap();
+        stage.table.store().put_integration(&moved, Some(&stage.before), "ann").await.unwrap();
 
         let answer = stage.test().await;
 

@@ -3,16 +3,18 @@
 mod handler;
 
 use handler::Testing;
-use shared::{config, config::Claims, dialog360::Provider, http, store::Store, vault::Vault};
+use shared::{check::Checker, config, config::Claims, dialog360::Provider, http, store::Store, vault::Vault};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     http::init_logging();
     let testing = &Testing {
         claims: Claims::from_env(),
-        vault: Vault::from_env()?,
-        provider: Provider::from_env()?,
-        webhook_url: config::webhook_url()?,
+        checker: Checker {
+            vault: Vault::from_env()?,
+            provider: Provider::from_env()?,
+            webhook_url: config::webhook_url()?,
+        },
         store: Store::from_env().await?,
     };
     http::serve(|request| handler::handle(testing, request)).await

@@ -14,7 +14,11 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::failed;
-use crate::{client::Client, error::Result, start::Running};
+use crate::{
+    client::Client,
+    error::{Error, Result},
+    start::Running,
+};
 
 /// Longer than any answer takes, waiting for a free process included.
 const TIME_LIMIT: Duration = Duration::from_mins(1);
@@ -216,7 +220,7 @@ impl Driver {
                     driver.call(call).await?;
                     latencies.push(began.elapsed().as_secs_f64() * 1000.0);
                 }
-                Ok::<_, crate::error::Error>(latencies)
+                Ok::<_, Error>(latencies)
             });
         }
         let mut latencies_ms = Vec::new();
@@ -264,6 +268,16 @@ impl Driver {
         let own = processes.iter().filter(|process| process["function"] == FUNCTION);
         let spawned = own.filter_map(|process| process["spawnToFirstPollMs"].as_f64()).next_back();
         spawned.ok_or_else(|| failed("the webhook's process did not ask for work"))
+    }
+
+    /// Asks the processes of a function to end; they may still do something at their end.
+    pub(super) async fn terminate(&self, function: &str) -> Result<()> {
+        for process in self.processes().await?.iter().filter(|process| process["function"] == function) {
+            let mut kill = tokio::process::Command::new("kill");
+            let status = kill.args(["-TERM", &process["pid"].to_string()]).status().await;
+            status.map_err(|source| Error::Program { program: "kill".to_owned(), source })?;
+        }
+        Ok(())
     }
 
     /// What was asked of the table since the last call of this.

@@ -1,108 +1,23 @@
 //! What is delivered to webhooks, in Meta's shapes, and what the health check says.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    Account, Health, Platform,
-    messages::{Sent, new_id},
-};
+use super::{Account, Health, Platform, messages::Sent};
 
 /// Smaller timestamps are seconds, others milliseconds.
 const SECONDS_BELOW: i64 = 100_000_000_000;
-
-/// A customer writes, or any body at all is delivered.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Inbound {
-    platform: Platform,
-    account_id: String,
-    #[serde(default)]
-    from: Option<String>,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    text: Option<String>,
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    timestamp: Option<i64>,
-    /// `WhatsApp`'s business-scoped user id.
-    #[serde(default)]
-    user_id: Option<String>,
-    #[serde(default)]
-    username: Option<String>,
-    /// A body to deliver as it is.
-    #[serde(default)]
-    payload: Option<Value>,
-    /// The same as text, JSON or not.
-    #[serde(default)]
-    payload_text: Option<String>,
-}
-
-impl Inbound {
-    pub(super) fn account(&self) -> Account {
-        Account { platform: self.platform, id: self.account_id.clone() }
-    }
-
-    /// The id of the message, where there is one, and the body to deliver.
-    pub(super) fn payload(self, now_ms: i64) -> Result<(Option<String>, String), &'static str> {
-        match (self.payload_text, self.payload) {
-            (Some(text), _) => return Ok((self.id, text)),
-            (None, Some(payload)) => return Ok((self.id, payload.to_string())),
-            (None, None) => {}
-        }
-        let text = self.text.ok_or("text, payload or payloadText is needed")?;
-        let at = self.timestamp.map_or(now_ms, as_millis);
-        let id = self.id.unwrap_or_else(|| new_id(self.platform));
-        let payload = match self.platform {
-            Platform::Whatsapp => {
-                if self.from.is_none() && self.user_id.is_none() {
-                    return Err("from or userId is needed");
-                }
-                let mut contact = json!({ "profile": {} });
-                let mut message =
-                    json!({ "id": id, "timestamp": seconds(at), "type": "text", "text": { "body": text } });
-                if let Some(from) = &self.from {
-                    contact["wa_id"] = from.as_str().into();
-                    message["from"] = from.as_str().into();
-                }
-                if let Some(user_id) = &self.user_id {
-                    contact["user_id"] = user_id.as_str().into();
-                    message["from_user_id"] = user_id.as_str().into();
-                }
-                if let Some(name) = &self.name {
-                    contact["profile"]["name"] = name.as_str().into();
-                }
-                if let Some(username) = &self.username {
-                    contact["profile"]["username"] = username.as_str().into();
-                }
-                whatsapp(&self.account_id, &json!({ "contacts": [contact], "messages": [message] }))
-            }
-            Platform::Instagram | Platform::Facebook => {
-                let from = self.from.ok_or("from is needed")?;
-                let message = json!({
-                    "sender": { "id": from }, "recipient": { "id": self.account_id }, "timestamp": at,
-                    "message": { "mid": id, "text": text },
-                });
-                messaging(self.platform, &self.account_id, at, &message)
-            }
-        };
-        Ok((Some(id), payload.to_string()))
-    }
-}
 
 /// A timestamp of either unit, in milliseconds.
 pub(super) fn as_millis(timestamp: i64) -> i64 {
     if timestamp < SECONDS_BELOW { timestamp * 1000 } else { timestamp }
 }
 
-fn seconds(millis: i64) -> String {
+pub(super) fn seconds(millis: i64) -> String {
     (millis / 1000).to_string()
 }
 
 /// The envelope of `WhatsApp`, around `contacts` and `messages` or `statuses`.
-fn whatsapp(account_id: &str, content: &Value) -> Value {
+pub(super) fn whatsapp(account_id: &str, content: &Value) -> Value {
     let mut value = json!({
         "messaging_product": "whatsapp",
         "metadata": { "display_phone_number": display_phone_number(account_id), "phone_number_id": account_id },
@@ -117,15 +32,24 @@ fn whatsapp(account_id: &str, content: &Value) -> Value {
 }
 
 /// The envelope of Messenger and Instagram.
-fn messaging(platform: Platform, account_id: &str, at: i64, item: &Value) -> Value {
+pub(super) fn messaging(platform: Platform, account_id: &str, at: i64, item: &Value) -> Value {
     let object = if platform == Platform::Instagram { "instagram" } else { "page" };
     json!({ "object": object, "entry": [{ "id": account_id, "time": at, "messaging": [item] }] })
 }
 
 /// A number that looks like one, the same for the same account.
-fn display_phone_number(account_id: &str) -> String {
+pub(super) fn display_phone_number(account_id: &str) -> String {
     let digits: String = account_id.chars().filter(char::is_ascii_digit).collect();
     format!("1555{:0>7}", &digits[digits.len().saturating_sub(7)..])
+}
+
+/// The statuses that a platform tells of.
+pub(super) fn statuses(platform: Platform) -> &'static [&'static str] {
+    match platform {
+        Platform::Whatsapp => &["sent", "delivered", "read", "failed"],
+        Platform::Facebook => &["sent", "delivered", "read"],
+        Platform::Instagram => &["sent", "read"],
+    }
 }
 
 /// What the platform delivers when a message gets this status; `None` where it delivers nothing.
@@ -222,12 +146,6 @@ pub(super) fn health(account: &Account, health: Health, fields: &str) -> Value {
 mod tests {
     use super::*;
 
-    fn inbound(request: Value) -> (Option<String>, Value) {
-        let inbound: Inbound = serde_json::from_value(request).unwrap();
-        let (id, payload) = inbound.payload(1_767_877_200_123).unwrap();
-        (id, serde_json::from_str(&payload).unwrap())
-    }
-
     fn sent(platform: Platform) -> Sent {
         Sent {
             account: Account { platform, id: "1001".to_owned() },
@@ -237,55 +155,6 @@ mod tests {
             callback_data: Some("c.m".to_owned()),
             ..Sent::default()
         }
-    }
-
-    #[test]
-    fn a_whatsapp_message_has_metas_envelope() {
-        let (id, payload) = inbound(json!({
-            "platform": "whatsapp", "accountId": "1001", "from": "491713920012", "name": "Lena", "text": "Hello", "id": "wamid.A1",
-        }));
-
-        assert_eq!(id.as_deref(), Some("wamid.A1"));
-        let value = &payload["entry"][0]["changes"][0]["value"];
-        assert_eq!(payload["entry"][0]["id"], "waba_1001");
-        assert_eq!(value["metadata"]["phone_number_id"], "1001");
-        assert_eq!(value["contacts"][0], json!({ "profile": { "name": "Lena" }, "wa_id": "491713920012" }));
-        assert_eq!(
-            value["messages"][0],
-            json!({ "from": "491713920012", "id": "wamid.A1", "timestamp": "1767877200", "type": "text", "text": { "body": "Hello" } })
-        );
-    }
-
-    #[test]
-    fn a_customer_without_a_phone_number_has_only_a_user_id() {
-        let (_, payload) =
-            inbound(json!({ "platform": "whatsapp", "accountId": "1001", "userId": "DE.8172", "text": "Hello" }));
-
-        let value = &payload["entry"][0]["changes"][0]["value"];
-        assert_eq!(value["contacts"][0], json!({ "profile": {}, "user_id": "DE.8172" }));
-        assert_eq!(value["messages"][0]["from"], Value::Null);
-        assert_eq!(value["messages"][0]["from_user_id"], "DE.8172");
-    }
-
-    #[test]
-    fn messenger_and_instagram_messages_differ_in_their_object() {
-        for (platform, object) in [("facebook", "page"), ("instagram", "instagram")] {
-            let request = json!({ "platform": platform, "accountId": "1001", "from": "73", "text": "Hi", "timestamp": 1_767_877_201 });
-            let (_, payload) = inbound(request);
-            assert_eq!(payload["object"], object);
-            let item = &payload["entry"][0]["messaging"][0];
-            assert_eq!(item["sender"]["id"], "73");
-            assert_eq!(item["timestamp"], 1_767_877_201_000_i64);
-        }
-    }
-
-    #[test]
-    fn any_body_can_be_delivered() {
-        let inbound: Inbound =
-            serde_json::from_value(json!({ "platform": "whatsapp", "accountId": "1", "payloadText": "not json" }))
-                .unwrap();
-
-        assert_eq!(inbound.payload(0).unwrap(), (None, "not json".to_owned()));
     }
 
     #[test]
@@ -308,6 +177,12 @@ mod tests {
         assert_eq!(item(Platform::Facebook, "read").unwrap()["read"], json!({ "watermark": 5 }));
         assert_eq!(item(Platform::Instagram, "sent").unwrap()["message"]["metadata"], Value::Null);
         assert_eq!(item(Platform::Instagram, "delivered"), None);
+        for platform in [Platform::Whatsapp, Platform::Facebook, Platform::Instagram] {
+            for name in ["sent", "delivered", "read", "failed"] {
+                let is_told = status(&sent(platform), name, 5, None).is_some();
+                assert_eq!(is_told, statuses(platform).contains(&name), "{platform:?} {name}");
+            }
+        }
         assert_eq!(item(Platform::Instagram, "read").unwrap()["read"], json!({ "mid": "m1" }));
     }
 

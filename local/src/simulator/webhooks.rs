@@ -128,8 +128,10 @@ impl Webhooks {
     /// Replaces the account's registration; it is kept before this returns.
     pub(super) fn register(&self, account: &Account, registration: Registration) -> io::Result<()> {
         let mut kept = locked(&self.kept);
-        kept.registrations.retain(|(registered, _)| registered != account);
-        kept.registrations.push((account.clone(), registration));
+        match kept.registrations.iter_mut().find(|(registered, _)| registered == account) {
+            Some((_, registered)) => *registered = registration,
+            None => kept.registrations.push((account.clone(), registration)),
+        }
         write_private(&self.file, &serde_json::to_vec(&*kept)?)
     }
 
@@ -155,6 +157,17 @@ impl Webhooks {
         let (first, attempt) = oneshot::channel();
         tokio::spawn(Arc::clone(self).run(id, Some(first)));
         Some(attempt)
+    }
+
+    /// The accounts that have a webhook, in the order of their first registration.
+    pub(super) fn accounts(&self) -> Vec<Account> {
+        locked(&self.kept).registrations.iter().map(|(account, _)| account.clone()).collect()
+    }
+
+    /// Whether an update that names this message waits.
+    pub(super) fn is_waiting(&self, account: &Account, id: &str) -> bool {
+        let kept = locked(&self.kept);
+        kept.queue.values().any(|delivery| delivery.account == *account && delivery.body.contains(id))
     }
 
     /// Updates that wait for their first or next attempt.

@@ -9,7 +9,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::OnceLock,
+    sync::{Once, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -36,17 +36,43 @@ pub struct Setup {
     pub arguments: Vec<String>,
     /// Variables, such as `ENCRYPTION_KEY`.
     pub variables: Vec<(String, String)>,
+    /// Whether the console is served, and built before; most tests do without.
+    pub console: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { template: None, binaries: target_folder(), arguments: Vec::new(), variables: Vec::new() }
+        Self { template: None, binaries: target_folder(), arguments: Vec::new(), variables: Vec::new(), console: false }
     }
 }
 
 /// The folder that cargo puts the functions' binaries into, beside that of the rig.
 pub fn target_folder() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_local")).parent().unwrap().to_owned()
+}
+
+/// `cargo test` builds the binaries of this package only.
+pub fn build_functions() {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+        // What the outer cargo says of this package would look like a change to build scripts.
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+                .iter()
+                .any(|prefix| text.starts_with(prefix))
+            {
+                cargo.env_remove(&name);
+            }
+        }
+        cargo.args(["build", "--quiet", "--workspace", "--bins"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success(), "the functions do not compile");
+    });
 }
 
 /// A running system with a data folder of its own; it is stopped when dropped.
@@ -95,11 +121,14 @@ pub fn command(setup: &Setup, data: &Path, port: u16) -> Command {
         .env_remove("ENCRYPTION_KEY")
         .env_remove("DIALOG360_WEBHOOK_TOKEN")
         .envs(setup.variables.clone())
-        .args(["--json", "--meter", "--port", &port.to_string(), "--data"])
+        .args(["--json", "--port", &port.to_string(), "--data"])
         .arg(data)
         .arg("--binaries")
         .arg(&setup.binaries)
         .args(&setup.arguments);
+    if !setup.console {
+        command.arg("--no-console");
+    }
     if let Some(template) = &setup.template {
         command.arg("--template").arg(template);
     }
@@ -297,6 +326,14 @@ impl Rig {
         answer.json()["killed"].as_u64().unwrap()
     }
 
+    /// Invokes a function with an event, as `aws lambda invoke` does; it must succeed.
+    pub async fn invoke(&self, function: &str, event: Value) -> Value {
+        let url = format!("{}/local/invoke?function={function}", self.api);
+        let answer = self.request("POST", &url, &[], event.to_string()).await;
+        assert_eq!(answer.status, 200, "{function}: {}", answer.text());
+        answer.json()
+    }
+
     /// The processes of functions.
     pub async fn processes(&self) -> Vec<Value> {
         let answer = self.request("GET", &format!("{}/local/processes", self.api), &[], "").await;
@@ -307,18 +344,20 @@ impl Rig {
     pub async fn dynamodb(&self, operation: &str, body: Value) -> Value {
         let endpoints = self.request("GET", &format!("{}/local/endpoints", self.api), &[], "").await.json();
         let url = format!("{}/", endpoints["dynamodb"].as_str().unwrap());
-        self.aws(&url, &format!("DynamoDB_20120810.{operation}"), body).await.json()
+        self.aws("local", &url, &format!("DynamoDB_20120810.{operation}"), body).await.json()
     }
 
-    /// A call of an emulated AWS service.
-    pub async fn aws(&self, url: &str, target: &str, body: Value) -> Answer {
-        let signature = "AWS4-HMAC-SHA256 Credential=local/20261123/eu-central-1/dynamodb/aws4_request, \
-             SignedHeaders=host, Signature=00";
+    /// A call of an emulated AWS service by this function, or by whoever else has that access key.
+    pub async fn aws(&self, caller: &str, url: &str, target: &str, body: Value) -> Answer {
+        let signature = format!(
+            "AWS4-HMAC-SHA256 Credential={caller}/20261123/eu-central-1/dynamodb/aws4_request, \
+             SignedHeaders=host, Signature=00"
+        );
         let headers = [
             ("x-amz-target", target),
             ("content-type", "application/x-amz-json-1.0"),
             ("x-amz-date", "20261123T100000Z"),
-            ("authorization", signature),
+            ("authorization", &signature),
         ];
         self.request("POST", url, &headers, body.to_string()).await
     }

@@ -431,7 +431,7 @@ fn what_is_no_route_is_not_found() {
             ("POST", "/api/v1/social-integrations/whatsapp"),
             ("GET", "/api/v1/social-integrations/whatsapp/connect"),
             ("POST", "/api/v1/webhooks/360dialog"),
-            ("GET", "/api/v1/quarantine"),
+            ("POST", "/api/v1/quarantine"),
             ("GET", "/api/v1/conversations/../../../local/token"),
         ] {
             let answer = rig.api_with(method, path, admin, &[], Value::Null).await;

@@ -27,6 +27,9 @@ const NOT_PROVOKED: [(u16, &str, &str); 5] = [
 const NOT_PROVOKED_OF: [(&str, u16, &str, &str); 1] =
     [("updateConversation", 409, "CONFLICT", "many writers that are always faster: shown by the store's own tests")];
 
+/// The id of an entry of the quarantine that is not there.
+const NO_ENTRY: &str = "1795427900310-0123456789abcdef0123456789abcdef";
+
 /// Calls operations, checks each answer, and notes what has been seen.
 struct Contract<'a> {
     rig: &'a Rig,
@@ -189,6 +192,7 @@ impl<'a> Contract<'a> {
                 "platform" => "whatsapp".to_owned(),
                 "channel" => "website".to_owned(),
                 "conversationId" => "0123456789abcdef0123456789abcdef".to_owned(),
+                "quarantineId" => NO_ENTRY.to_owned(),
                 "Idempotency-Key" => format!("contract-{}", unique()),
                 other => panic!("no value for the parameter {other}"),
             };
@@ -211,6 +215,7 @@ fn the_system_answers_what_the_contract_documents() {
         conversations(&contract).await;
         sends(&contract).await;
         recorded(&contract).await;
+        quarantine(&contract).await;
         faults_of_ours(&contract).await;
         webhook(&contract).await;
 
@@ -519,6 +524,32 @@ async fn recorded(contract: &Contract<'_>) {
     contract.expect(422, "CHANNEL_NOT_SENDABLE", send.body(json!({ "text": "At nine" }))).await;
 }
 
+async fn quarantine(contract: &Contract<'_>) {
+    let (organization, account) = Organization::with(contract.rig, "whatsapp").await;
+    let admin = organization.admin.as_str();
+    contract.expect(200, "", call("listQuarantine", admin, &[])).await;
+    for _ in 0..2 {
+        account.receive_body(format!("not JSON {}", unique())).await;
+    }
+    let page = contract.expect(200, "", call("listQuarantine", admin, &[("limit", "1")])).await;
+    let next = text(&page["data"]["pagination"]["nextCursor"]);
+    contract.expect(200, "", call("listQuarantine", admin, &[("cursor", next)])).await;
+    contract.expect(400, "INVALID_CURSOR", call("listQuarantine", admin, &[("cursor", "x")])).await;
+    contract.expect(400, "INVALID_PARAMETER", call("listQuarantine", admin, &[("limit", "0")])).await;
+
+    let page = contract.expect(200, "", call("listAudit", admin, &[("limit", "1")])).await;
+    assert_eq!(page["data"]["pagination"]["hasNext"], false, "connected, nothing else");
+    contract.expect(400, "INVALID_CURSOR", call("listAudit", admin, &[("cursor", "x")])).await;
+    contract.expect(400, "INVALID_PARAMETER", call("listAudit", admin, &[("limit", "0")])).await;
+    let page = contract.expect(200, "", call("listQuarantine", admin, &[])).await;
+    let id = text(&page["data"]["items"][0]["id"]);
+    let replay = |id| call("replayQuarantine", admin, &[("quarantineId", id)]);
+    contract.expect(200, "", replay(id)).await;
+    for id in [NO_ENTRY, "not-an-id"] {
+        contract.expect(404, "QUARANTINE_ENTRY_NOT_FOUND", replay(id)).await;
+    }
+}
+
 /// Items that nobody can have written: what the operations answer to a fault of our own.
 async fn faults_of_ours(contract: &Contract<'_>) {
     let (organization, account) = Organization::with(contract.rig, "whatsapp").await;
@@ -536,6 +567,13 @@ async fn faults_of_ours(contract: &Contract<'_>) {
     let mut broken = item(contract.rig, &format!("ORG#{}", organization.id), "INTEGRATION#whatsapp").await;
     broken.as_object_mut().unwrap().remove("credentials");
     put(contract.rig, &broken).await;
+
+    let (_, hash) = NO_ENTRY.split_once('-').unwrap();
+    let key =
+        json!({ "pk": { "S": "QUARANTINE#2026-11-23" }, "sk": { "S": format!("{hash}#000") }, "raw": { "B": "" } });
+    put(contract.rig, &key).await;
+    let of_the_trail = format!("ORG#{}#AUDIT", organization.id);
+    put(contract.rig, &json!({ "pk": { "S": of_the_trail }, "sk": { "S": "1795427900310-x" } })).await;
 
     contract.expect(500, "INTERNAL", record).await;
     let whatsapp = conversations.iter().find(|conversation| conversation["channel"] == "whatsapp").unwrap();

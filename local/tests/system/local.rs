@@ -12,8 +12,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    shared::{Account, Organization, SOON, build_functions, own_rig, text},
-    support::{Rig, Setup, command, eventually},
+    shared::{Account, Organization, SOON, own_rig, text},
+    support::{Rig, Setup, build_functions, command, eventually},
 };
 
 /// Longer than the provider waits before it repeats a delivery a few times.
@@ -282,10 +282,12 @@ fn with_json_the_first_line_says_where_everything_is_and_nothing_else_is_printed
     let expected = format!(
         concat!(
             r#"{{"event":"ready","api":"http://127.0.0.1:{}","#,
-            r#""webhook":"http://127.0.0.1:{}/api/v1/webhooks/360dialog","provider":"http://127.0.0.1:{}"}}"#
+            r#""webhook":"http://127.0.0.1:{}/api/v1/webhooks/360dialog","provider":"http://127.0.0.1:{}","#,
+            r#""customer":"http://127.0.0.1:{}/"}}"#
         ),
         port,
         port + 1,
+        port + 2,
         port + 2
     );
     assert_eq!(line.trim_end(), expected);

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod audit;
 mod bad_input;
+mod checks;
 mod connecting;
 mod contract;
 mod conversations;
@@ -10,8 +12,10 @@ mod deliveries;
 mod isolation;
 mod local;
 mod logs;
+mod metrics;
 mod numbers;
 mod openapi;
+mod quarantine;
 mod receiving;
 mod sending;
 mod shared;

@@ -5,11 +5,11 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
-    env, fs,
+    fs,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
-        LazyLock, Once,
+        LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -18,7 +18,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::support::{Answer, Rig, Setup, eventually};
+use crate::support::{Answer, Rig, Setup, build_functions, eventually};
 
 /// Longer than anything that happens by itself takes.
 pub const SOON: Duration = Duration::from_secs(15);
@@ -58,30 +58,6 @@ fn watch(rig: &Rig) -> Child {
     let mut command = Command::new("sh");
     command.args(["-c", script, &rig.pid().to_string()]).arg(rig.data());
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-}
-
-/// `cargo test` builds the binaries of this package only.
-pub fn build_functions() {
-    static BUILT: Once = Once::new();
-    BUILT.call_once(|| {
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
-        // What the outer cargo says of this package would look like a change to build scripts.
-        for (name, _) in env::vars_os() {
-            let text = name.to_string_lossy();
-            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
-                .iter()
-                .any(|prefix| text.starts_with(prefix))
-            {
-                cargo.env_remove(&name);
-            }
-        }
-        cargo.args(["build", "--quiet", "--workspace", "--bins"]);
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success(), "the functions do not compile");
-    });
 }
 
 /// A number that no other test has.
@@ -211,6 +187,33 @@ impl<'a> Organization<'a> {
         let (status, answer) = self.rig.api("PATCH", &path, &self.operator, changes).await;
         assert_eq!(status, 200, "{answer}");
         answer["data"].clone()
+    }
+
+    /// What waits in quarantine on the organization's accounts, newest first; at most one page of 100.
+    pub async fn quarantine(&self) -> Vec<Value> {
+        let (status, answer) = self.rig.api("GET", "/api/v1/quarantine?limit=100", &self.admin, Value::Null).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["data"]["items"].as_array().unwrap().clone()
+    }
+
+    /// Has an entry of the quarantine received again.
+    pub async fn replay(&self, id: &Value) -> (u16, Value) {
+        let path = format!("/api/v1/quarantine/{}/replay", text(id));
+        self.rig.api("POST", &path, &self.admin, Value::Null).await
+    }
+
+    /// The audit trail, newest first, over as many pages as it takes.
+    pub async fn audit(&self) -> Vec<Value> {
+        let mut entries = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/api/v1/audit?limit=4{cursor}");
+            let (status, answer) = self.rig.api("GET", &path, &self.admin, Value::Null).await;
+            assert_eq!(status, 200, "{answer}");
+            entries.extend(answer["data"]["items"].as_array().unwrap().clone());
+            let Some(next) = answer["data"]["pagination"]["nextCursor"].as_str() else { return entries };
+            cursor = format!("&cursor={next}");
+        }
     }
 
     /// Sends a reply, with a new idempotency key.

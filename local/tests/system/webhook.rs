@@ -19,9 +19,10 @@ fn delivery(account: &str, id: &str) -> String {
     body.replace("700100200300402", account).replace("wamid.B2", id)
 }
 
-/// What is in the table about the organization.
+/// What is in the table of the organization's conversations.
 async fn stored(rig: &Rig, organization: &Organization<'_>) -> Vec<Value> {
-    let of_it = |item: &Value| text(&item["pk"]["S"]).starts_with(&format!("ORG#{}#", organization.id));
+    let (all, audit) = (format!("ORG#{}#", organization.id), format!("ORG#{}#AUDIT", organization.id));
+    let of_it = |item: &Value| text(&item["pk"]["S"]).starts_with(&all) && item["pk"]["S"] != audit;
     items(rig).await.into_iter().filter(of_it).collect()
 }
 

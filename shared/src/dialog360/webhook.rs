@@ -25,12 +25,15 @@
 
 mod json;
 mod meta;
+mod place;
 mod whatsapp;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde_json::{Map, Value};
 
+pub use self::place::Place;
+use self::place::Surroundings;
 use crate::{
     event::{Event, EventKind},
     id::{AccountId, fingerprint},
@@ -55,16 +58,26 @@ const FIRST_MILLISECOND: i64 = 100_000_000_000;
 
 /// A body that cannot be taken apart into events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.reason())]
 pub enum NotUnderstood {
     /// Not JSON, or nested deeper than 128 levels.
-    #[error("the body is not JSON")]
     NotJson,
     /// JSON, but none of the provider's envelopes.
-    #[error("the body has no known shape")]
     UnknownShape,
     /// More than 20,000 items.
-    #[error("the body has too many items")]
     TooManyItems,
+}
+
+impl NotUnderstood {
+    /// Why, in fixed words.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NotJson => "the body is not JSON",
+            Self::UnknownShape => "the body has no known shape",
+            Self::TooManyItems => "the body has too many items",
+        }
+    }
 }
 
 /// Why an item is not understood, in a few fixed words.
@@ -82,11 +95,11 @@ pub fn parse(body: &[u8], now_ms: i64) -> Result<Vec<Event>, NotUnderstood> {
     let platform = platform(&body);
     let Value::Object(mut body) = body else { return Err(NotUnderstood::UnknownShape) };
     let mut reader = Reader { now_ms, events: Vec::new(), too_many: false };
-    let entries = body.remove("entry").filter(|entries| !entries.is_null());
+    let entries = take(&mut body, "entry");
     match (platform, entries) {
-        (Some(platform), Some(entries)) => reader.entries(platform, entries),
+        (Some(platform), Some(entries)) => reader.entries(platform, body, entries),
         (Some(Platform::Whatsapp) | None, None) if whatsapp::is_value(&body) => {
-            whatsapp::read_value(&mut reader, None, body);
+            whatsapp::read_value(&mut reader, None, body, Surroundings::root);
         }
         _ => return Err(NotUnderstood::UnknownShape),
     }
@@ -114,14 +127,21 @@ struct Source {
     account: Option<AccountId>,
     /// The body names an account that can be none.
     invalid: bool,
+    /// The part itself.
+    object: Arc<Surroundings>,
 }
 
 impl Source {
-    /// The account that `value` names under `key`.
-    fn of(platform: Platform, value: Option<&Value>, key: &str) -> Self {
-        let named = value.and_then(|value| value.get(key)).filter(|account| !account.is_null());
-        let account = value.and_then(|value| json::id(value, key)).and_then(|account| account.parse().ok());
-        Self { platform, invalid: named.is_some() && account.is_none(), account }
+    /// A part that names no account.
+    fn nobody(platform: Platform, object: Arc<Surroundings>) -> Self {
+        Self { platform, account: None, invalid: false, object }
+    }
+
+    /// The account that is named by `named`.
+    fn of(platform: Platform, named: Option<&Value>, object: &Arc<Surroundings>) -> Self {
+        let named = named.filter(|account| !account.is_null());
+        let account = named.and_then(json::id_of).and_then(|account| account.parse().ok());
+        Self { platform, invalid: named.is_some() && account.is_none(), account, object: Arc::clone(object) }
     }
 }
 
@@ -133,11 +153,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn entries(&mut self, platform: Platform, entries: Value) {
-        let nobody = Source { platform, account: None, invalid: false };
-        self.each(&nobody, "entry", entries, |reader, entry| match platform {
-            Platform::Whatsapp => whatsapp::read_entry(reader, entry),
-            Platform::Instagram | Platform::Facebook => meta::read_entry(reader, platform, entry),
+    fn entries(&mut self, platform: Platform, body: Map<String, Value>, entries: Value) {
+        let nobody = Source::nobody(platform, Surroundings::root(body));
+        self.each(&nobody, "entry", entries, |reader, entry| {
+            let in_delivery = |fields| Surroundings::item(fields, &nobody.object, "entry");
+            match platform {
+                Platform::Whatsapp => whatsapp::read_entry(reader, entry, in_delivery),
+                Platform::Instagram | Platform::Facebook => meta::read_entry(reader, platform, entry, in_delivery),
+            }
         });
     }
 
@@ -150,7 +173,8 @@ impl Reader {
         mut read: impl FnMut(&mut Self, Map<String, Value>),
     ) {
         let Value::Array(items) = items else {
-            return self.push(source, Err("not an array"), Value::Object(Map::from_iter([(key.to_owned(), items)])));
+            let part = Value::Object(Map::from_iter([(key.to_owned(), items)]));
+            return self.push(source, None, Err("not an array"), part);
         };
         if self.events.len() + items.len() > MAX_ITEMS {
             self.too_many = true;
@@ -160,32 +184,39 @@ impl Reader {
         for item in items {
             match item {
                 Value::Object(item) => read(self, item),
-                other => self.push(source, Err("not an object"), other),
+                other => self.push(source, Some(key), Err("not an object"), other),
             }
         }
     }
 
-    /// Like [`Self::each`], for items that are one event each. Returns whether the key was there.
+    /// Like [`Self::each`], for items that are one event each. Returns whether there was an array.
     fn each_event(
         &mut self,
         source: &Source,
-        value: &mut Map<String, Value>,
         key: &'static str,
+        items: Option<Value>,
         read: impl Fn(&Value, i64) -> Read,
     ) -> bool {
-        let Some(items) = value.remove(key).filter(|items| !items.is_null()) else { return false };
+        let Some(items) = items else { return false };
         self.each(source, key, items, |reader, item| {
             let item = Value::Object(item);
-            reader.push(source, read(&item, reader.now_ms), item);
+            reader.push(source, Some(key), read(&item, reader.now_ms), item);
         });
         true
     }
 
-    fn push(&mut self, source: &Source, read: Read, raw: Value) {
+    /// An event of the source: an item of the array under `key`, or the source itself.
+    fn push(&mut self, source: &Source, key: Option<&'static str>, read: Read, raw: Value) {
         let read = if source.invalid { Err("invalid account id") } else { read };
         let kind = read.unwrap_or_else(|reason| EventKind::Unknown { reason });
-        self.events.push(Event { platform: source.platform, account: source.account.clone(), kind, raw });
+        let place = Place { object: Arc::clone(&source.object), key };
+        self.events.push(Event { platform: source.platform, account: source.account.clone(), kind, raw, place });
     }
+}
+
+/// Takes an array out of an object; one that is null is not there.
+fn take(object: &mut Map<String, Value>, key: &str) -> Option<Value> {
+    object.remove(key).filter(|items| !items.is_null())
 }
 
 /// A notice named after something of the provider's: lower-case letters, digits and `_`, at most 64 bytes.
@@ -263,7 +294,7 @@ mod tests {
         parse(body.to_string().as_bytes(), NOW_MS).unwrap().into_iter().map(|event| event.kind).collect()
     }
 
-    fn fixtures() -> Vec<(String, Vec<u8>)> {
+    pub(super) fn fixtures() -> Vec<(String, Vec<u8>)> {
         let mut fixtures = Vec::new();
         for folder in FOLDERS {
             for file in fs::read_dir(Path::new(FIXTURES).join(folder)).unwrap() {

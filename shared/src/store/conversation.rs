@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Item, Store, Written,
     expression::{Expression, n, s},
-    keys,
+    keys::{self, Key},
     message::{Message, number},
     read,
 };
@@ -250,24 +250,29 @@ impl Store {
         activity: &Activity,
         now_ms: i64,
     ) -> Result<Recorded> {
-        let (target, ids) = self.target_of(activity);
-        let fast = with_activity(activity, organization, &target, now_ms).if_absent(ALIAS_OF);
-        let fast = fast.if_absent_or("lastMessageKey", "<", s(activity.last.id.as_str()));
-        let fast = match activity.last_received_at {
-            Some(received_at) => fast.if_absent_or("lastReceivedAt", "<", n(received_at)),
-            None => fast,
-        };
-        // What comes late, together with something newer, must not move the window back.
-        let fast = match activity.last_inbound_at {
-            Some(inbound) => fast.if_absent_or("lastInboundAt", "<=", n(inbound)),
-            None => fast,
-        };
-        let fast = ids.iter().fold(fast, |fast, id| fast.if_contains(MEMBERS, s(id.as_str())));
-        let key = keys::conversation(organization, &target);
-        Ok(match self.update_returning(&key, fast, ReturnValue::AllOld).await? {
+        let (key, news) = self.news(organization, activity, now_ms);
+        Ok(match self.update_returning(&key, news, ReturnValue::AllOld).await? {
             Written::Done(before) => Recorded::Done(before),
             Written::Refused(item) => Recorded::Behind(item),
         })
+    }
+
+    /// The write that tells a conversation of its messages, and is refused where something is not news.
+    pub(super) fn news(&self, organization: &OrganizationId, activity: &Activity, now_ms: i64) -> (Key, Expression) {
+        let (target, ids) = self.target_of(activity);
+        let news = with_activity(activity, organization, &target, now_ms).if_absent(ALIAS_OF);
+        let news = news.if_absent_or("lastMessageKey", "<", s(activity.last.id.as_str()));
+        let news = match activity.last_received_at {
+            Some(received_at) => news.if_absent_or("lastReceivedAt", "<", n(received_at)),
+            None => news,
+        };
+        // What comes late, together with something newer, must not move the window back.
+        let news = match activity.last_inbound_at {
+            Some(inbound) => news.if_absent_or("lastInboundAt", "<=", n(inbound)),
+            None => news,
+        };
+        let news = ids.iter().fold(news, |news, id| news.if_contains(MEMBERS, s(id.as_str())));
+        (keys::conversation(organization, &target), news)
     }
 
     /// Brings a conversation up to date with messages of which some are late, known, or of a customer with new ids. `told` is

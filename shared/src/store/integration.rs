@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Expression, Store, Written,
+    AuditAction, AuditEntry, Expression, Store, Written,
     expression::{n, s},
     fault, keys, read, with_key, write,
 };
@@ -84,6 +84,12 @@ pub struct Integration {
     pub credentials: Credentials,
     /// The provider delivers to us: read back from it, or proven by a delivery.
     pub webhook_verified: bool,
+    /// The provider has delivered to us at some time.
+    #[serde(default)]
+    pub webhook_was_ours: bool,
+    /// The admin allowed the service to set a webhook that points elsewhere to ours again.
+    #[serde(default)]
+    pub repair_webhook: bool,
     /// When the provider last answered for it, epoch milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_synced_at: Option<i64>,
@@ -112,6 +118,8 @@ pub struct Connection {
     pub error_message: Option<String>,
     /// When it was checked, epoch milliseconds.
     pub checked_at: i64,
+    /// When it is to be checked again, epoch milliseconds.
+    pub next_check_at: i64,
 }
 
 /// What the claim on an account allows.
@@ -259,22 +267,34 @@ impl Store {
         }
     }
 
-    /// Stores a connected integration with its claim; `previous` is what was read before, and still has to be there.
-    /// An account that it no longer speaks for becomes free.
+    /// Stores a connected integration with its claim, for the user `by`; `previous` is what was read before, and still has to be
+    /// there. An account that it no longer speaks for becomes free. Its first check is due at once.
     ///
     /// # Errors
     /// [`Error::AccountInUse`] when the claim was lost, [`Error::Conflict`] when somebody else changed the integration.
-    pub async fn put_integration(&self, integration: &Integration, previous: Option<&Integration>) -> Result<()> {
+    pub async fn put_integration(
+        &self,
+        integration: &Integration,
+        previous: Option<&Integration>,
+        by: &str,
+    ) -> Result<()> {
         let (organization, platform) = (&integration.organization_id, integration.platform);
         let account = &integration.credentials.account;
         let unchanged = match previous {
             Some(previous) => Expression::default().if_compares("updatedAt", "=", n(previous.updated_at)),
             None => Expression::default().if_item_absent(),
         };
-        let key = keys::integration(organization, platform);
+        let mut item = with_key(write(integration)?, &keys::integration(organization, platform));
+        item.insert(keys::INBOX_KEY.into(), s(keys::check(keys::check_shard(organization))));
+        item.insert(keys::INBOX_SORT.into(), s(keys::check_sort(integration.updated_at, organization, platform)));
+        let is_rotation = previous.is_some_and(|previous| {
+            previous.credentials.account == *account && previous.status != ConnectionStatus::Disconnected
+        });
+        let action = if is_rotation { AuditAction::KeyRotated } else { AuditAction::Connected };
+        let audit = AuditEntry::new(action, Some(by), integration.updated_at)?.about(platform, account);
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(with_key(write(integration)?, &key)))
+            .set_item(Some(item))
             .set_condition_expression(unchanged.conditions())
             .set_expression_attribute_names(unchanged.names())
             .set_expression_attribute_values(unchanged.values())
@@ -293,6 +313,7 @@ impl Store {
         if let Some(old) = previous.map(|previous| &previous.credentials.account).filter(|old| *old != account) {
             writes.push(self.owner_delete(organization, platform, old)?);
         }
+        writes.push(self.audit_write(organization, &audit)?);
         self.transact(writes, |position| if position == 0 { Error::AccountInUse } else { Error::Conflict }).await
     }
 
@@ -310,6 +331,12 @@ impl Store {
             .set_some("webhookVerified", connection.webhook_verified.map(aws_sdk_dynamodb::types::AttributeValue::Bool))
             .if_compares("status", "=", s(status_name(checked.status)))
             .if_compares("updatedAt", "=", n(checked.updated_at));
+        if connection.webhook_verified == Some(true) {
+            expression = expression.set(WEBHOOK_WAS_OURS, aws_sdk_dynamodb::types::AttributeValue::Bool(true));
+        }
+        if connection.status != ConnectionStatus::Disconnected {
+            expression = next_check(expression, checked, connection.next_check_at);
+        }
         expression = match &connection.error_message {
             Some(message) => expression.set("errorMessage", s(message)),
             None => expression.remove("errorMessage"),
@@ -323,23 +350,54 @@ impl Store {
         }
     }
 
-    /// Marks a connected integration as refused by the provider.
+    /// Puts off the check of an integration that gave no answer. What somebody else has changed meanwhile stays.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn mark_refused(
-        &self,
-        organization: &OrganizationId,
-        platform: Platform,
-        message: &str,
-        now_ms: i64,
-    ) -> Result<()> {
+    pub async fn postpone_check(&self, checked: &Integration, next_check_at: i64) -> Result<()> {
+        let expression = next_check(Expression::default(), checked, next_check_at)
+            .if_compares("status", "=", s(status_name(checked.status)))
+            .if_compares("updatedAt", "=", n(checked.updated_at));
+        self.update(&keys::integration(&checked.organization_id, checked.platform), expression).await.map(drop)
+    }
+
+    /// The integrations of all organizations whose check is due, the longest due first, up to `limit` of a shard.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn integrations_due_of_all(&self, shard: u8, now_ms: i64, limit: usize) -> Result<Vec<Integration>> {
+        let mut expression = Expression::default();
+        let (key, sort) = (expression.name(keys::INBOX_KEY), expression.name(keys::INBOX_SORT));
+        let partition = expression.value(s(keys::check(shard)));
+        let until = expression.value(s(keys::check_sort_until(now_ms)));
+        let request = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(keys::INBOX)
+            .key_condition_expression(format!("{key} = {partition} AND {sort} < {until}"))
+            .set_expression_attribute_names(expression.names())
+            .set_expression_attribute_values(expression.values())
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let _turn = self.turn().await?;
+        let output = request.send().await.map_err(|error| fault("Query", &error))?;
+        output.items.unwrap_or_default().into_iter().map(read).collect()
+    }
+
+    /// Marks a connected integration as refused by the provider, or its key as unreadable. What has another key by now stays: that
+    /// key was not refused.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn mark_refused(&self, refused: &Integration, message: &str, now_ms: i64) -> Result<()> {
+        let sealed_key = serde_dynamo::to_attribute_value(&refused.credentials.sealed_key).map_err(Error::internal)?;
         let expression = Expression::default()
             .set("status", s(status_name(ConnectionStatus::Error)))
             .set("errorMessage", s(message))
             .set("updatedAt", n(now_ms))
-            .if_compares("status", "=", s(status_name(ConnectionStatus::Connected)));
-        self.update(&keys::integration(organization, platform), expression).await.map(drop)
+            .if_compares("status", "=", s(status_name(ConnectionStatus::Connected)))
+            .if_entry("credentials", "sealedKey", sealed_key);
+        self.update(&keys::integration(&refused.organization_id, refused.platform), expression).await.map(drop)
     }
 
     /// Records that an authentic delivery came for the account: the webhook works.
@@ -352,16 +410,17 @@ impl Store {
         platform: Platform,
         account: &AccountId,
     ) -> Result<()> {
-        let verified =
-            || Expression::default().set("webhookVerified", aws_sdk_dynamodb::types::AttributeValue::Bool(true));
+        let yes = || aws_sdk_dynamodb::types::AttributeValue::Bool(true);
+        let verified = || Expression::default().set("webhookVerified", yes());
         // The account may have been replaced since the delivery left.
-        let still_here = verified().if_entry("credentials", "account", s(account.as_str()));
+        let still_here =
+            verified().set(WEBHOOK_WAS_OURS, yes()).if_entry("credentials", "account", s(account.as_str()));
         self.update(&keys::integration(organization, platform), still_here).await?;
         let mine = verified().if_compares("organizationId", "=", s(organization.as_str()));
         self.update(&keys::account_owner(platform, account), mine).await.map(drop)
     }
 
-    /// Stops receiving and sending; history and credentials stay.
+    /// Stops receiving and sending, for the user `by`; history and credentials stay.
     ///
     /// # Errors
     /// [`Error::IntegrationNotFound`] when there is none, [`Error::Conflict`] when somebody else changed it.
@@ -369,6 +428,7 @@ impl Store {
         &self,
         organization: &OrganizationId,
         platform: Platform,
+        by: &str,
         now_ms: i64,
     ) -> Result<Integration> {
         let integration = self.integration(organization, platform).await?.ok_or(Error::IntegrationNotFound)?;
@@ -376,11 +436,15 @@ impl Store {
             .set("status", s(status_name(ConnectionStatus::Disconnected)))
             .set("updatedAt", n(now_ms))
             .remove("errorMessage")
+            .remove(keys::INBOX_KEY)
+            .remove(keys::INBOX_SORT)
             .if_compares("updatedAt", "=", n(integration.updated_at));
         let update = self.transact_update(&keys::integration(organization, platform), &expression)?;
         let account = &integration.credentials.account;
         let owner = self.owner_update(organization, platform, account, OwnerStatus::Disconnected, None)?;
-        self.transact(vec![update, owner], |_| Error::Conflict).await?;
+        let audit = AuditEntry::new(AuditAction::Disconnected, Some(by), now_ms)?.about(platform, account);
+        let audit = self.audit_write(organization, &audit)?;
+        self.transact(vec![update, owner, audit], |_| Error::Conflict).await?;
         Ok(Integration {
             status: ConnectionStatus::Disconnected,
             error_message: None,
@@ -389,11 +453,17 @@ impl Store {
         })
     }
 
-    /// Forgets the credentials and frees the account; conversations stay.
+    /// Forgets the credentials and frees the account, for the user `by`; conversations stay.
     ///
     /// # Errors
     /// [`Error::IntegrationNotFound`] when there is none, [`Error::Conflict`] when somebody else changed it.
-    pub async fn delete_integration(&self, organization: &OrganizationId, platform: Platform) -> Result<()> {
+    pub async fn delete_integration(
+        &self,
+        organization: &OrganizationId,
+        platform: Platform,
+        by: &str,
+        now_ms: i64,
+    ) -> Result<()> {
         let integration = self.integration(organization, platform).await?.ok_or(Error::IntegrationNotFound)?;
         let unchanged = Expression::default().if_compares("updatedAt", "=", n(integration.updated_at));
         let delete = Delete::builder()
@@ -404,8 +474,12 @@ impl Store {
             .set_expression_attribute_values(unchanged.values())
             .build()
             .map_err(Error::internal)?;
-        let owner = self.owner_delete(organization, platform, &integration.credentials.account)?;
-        self.transact(vec![TransactWriteItem::builder().delete(delete).build(), owner], |_| Error::Conflict).await
+        let account = &integration.credentials.account;
+        let owner = self.owner_delete(organization, platform, account)?;
+        let audit = AuditEntry::new(AuditAction::Deleted, Some(by), now_ms)?.about(platform, account);
+        let audit = self.audit_write(organization, &audit)?;
+        let delete = TransactWriteItem::builder().delete(delete).build();
+        self.transact(vec![delete, owner, audit], |_| Error::Conflict).await
     }
 
     fn owner_update(
@@ -477,6 +551,16 @@ impl Store {
         Err(failed.map_or_else(|| fault("TransactWriteItems", &error), refused))
     }
 }
+
+/// Sets when an integration is to be checked again.
+fn next_check(expression: Expression, integration: &Integration, due_ms: i64) -> Expression {
+    let organization = &integration.organization_id;
+    expression
+        .set(keys::INBOX_KEY, s(keys::check(keys::check_shard(organization))))
+        .set(keys::INBOX_SORT, s(keys::check_sort(due_ms, organization, integration.platform)))
+}
+
+const WEBHOOK_WAS_OURS: &str = "webhookWasOurs";
 
 fn status_name(status: ConnectionStatus) -> &'static str {
     match status {

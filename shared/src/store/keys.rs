@@ -11,12 +11,16 @@
 //! | a status that came before its message (TTL 8 d) | – | `ORG#<org>#PARKED#<externalId>` | `STATUS#<status>` |
 //! | inbox of one channel, newest first; all or `social`: several, merged | `inbox` | `ORG#<org>#<channel>` | `<lastMessageAt>#<id>` |
 //! | a message by the provider's id | `by-external-id` | `ORG#<org>#<externalId>` | – |
-//! | quarantine of a day (TTL 30 d) | – | `QUARANTINE#<yyyy-mm-dd>` | `<id>#<part>` |
+//! | quarantine of a day (TTL 30 d) | – | `QUARANTINE#<yyyy-mm-dd>` | `<hash>#<part>` |
+//! | what waits there for an organization, by account, newest first | `inbox` | `ORG#<org>#QUARANTINE#<platform>#<accountId>` | `<receivedAt>-<hash>` |
+//! | what waits there for whoever owns an account, newest first | `inbox` | `QUARANTINE#<platform>#<accountId>` | same |
+//! | what was done in an organization, newest first (TTL 400 d) | – | `ORG#<org>#AUDIT` | `<epoch ms>-<hash>` |
+//! | integrations whose check is due, in 4 shards | `inbox` | `CHECK#<shard>` | `<due, epoch ms>#<org>#<platform>` |
 //!
 //! Every write of tenant data has the organization in its partition key.
 
 use crate::{
-    id::{AccountId, ConversationId, MessageId, OrganizationId, fingerprint, time_digits},
+    id::{AccountId, AuditId, ConversationId, MessageId, OrganizationId, fingerprint, time_digits},
     platform::{Channel, Platform},
 };
 
@@ -143,10 +147,68 @@ pub fn inbox_sort(last_message_ms: i64, id: &ConversationId) -> String {
     format!("{}#{id}", time_digits(last_message_ms))
 }
 
-/// A part of something that could not be understood.
+/// The partition of what could not be understood or routed on a day.
 #[must_use]
-pub fn quarantine(day: &str, id: &str, part: usize) -> Key {
-    Key { pk: format!("QUARANTINE#{day}"), sk: format!("{id}#{part:03}") }
+pub fn quarantine_day(day: &str) -> String {
+    format!("QUARANTINE#{day}")
+}
+
+/// A part of something that could not be understood or routed.
+#[must_use]
+pub fn quarantine(day: &str, hash: &str, part: usize) -> Key {
+    Key { pk: quarantine_day(day), sk: format!("{hash}#{part:03}") }
+}
+
+/// The value of [`INBOX_KEY`] of what waits in quarantine for an organization.
+#[must_use]
+pub fn quarantine_of(organization: &OrganizationId, platform: Platform, account: &AccountId) -> String {
+    format!("ORG#{organization}#QUARANTINE#{platform}#{account}")
+}
+
+/// The value of [`INBOX_KEY`] of what waits in quarantine for whoever owns the account.
+#[must_use]
+pub fn quarantine_of_nobody(platform: Platform, account: &AccountId) -> String {
+    format!("QUARANTINE#{platform}#{account}")
+}
+
+/// The partition of an organization's audit trail.
+#[must_use]
+pub fn audit_partition(organization: &OrganizationId) -> String {
+    format!("ORG#{organization}#AUDIT")
+}
+
+/// An entry of the audit trail.
+#[must_use]
+pub fn audit(organization: &OrganizationId, id: &AuditId) -> Key {
+    Key { pk: audit_partition(organization), sk: id.to_string() }
+}
+
+/// Integrations wait for their check in so many partitions of the index.
+pub const CHECK_SHARDS: u8 = 4;
+
+/// The value of [`INBOX_KEY`] of the integrations of a shard that are to be checked.
+#[must_use]
+pub fn check(shard: u8) -> String {
+    format!("CHECK#{shard}")
+}
+
+/// The shard of an organization's integrations.
+#[must_use]
+pub fn check_shard(organization: &OrganizationId) -> u8 {
+    let hash = fingerprint("check/1", organization.as_str().as_bytes());
+    u8::from_str_radix(&hash[..2], 16).unwrap_or(0) % CHECK_SHARDS
+}
+
+/// The value of [`INBOX_SORT`] of an integration whose check is due then.
+#[must_use]
+pub fn check_sort(due_ms: i64, organization: &OrganizationId, platform: Platform) -> String {
+    format!("{}#{organization}#{platform}", time_digits(due_ms))
+}
+
+/// Below this stands whatever is due until then.
+#[must_use]
+pub fn check_sort_until(now_ms: i64) -> String {
+    time_digits(now_ms + 1)
 }
 
 #[cfg(test)]
@@ -170,6 +232,14 @@ mod tests {
         assert_eq!(inbox(&acme, Channel::Instagram), "ORG#acme#instagram");
         assert_eq!(inbox_sort(5, &conversation), "0000000000005#0123456789abcdef0123456789abcdef");
         assert_eq!(key(quarantine("2026-11-23", "ab", 2)), "QUARANTINE#2026-11-23 | ab#002");
+        let of_acme = quarantine_of(&acme, Platform::Instagram, &account);
+        assert_eq!(of_acme, "ORG#acme#QUARANTINE#instagram#700100200300402");
+        let audit_id: AuditId = "1767877200000-0123456789abcdef0123456789abcdef".parse().unwrap();
+        assert_eq!(key(audit(&acme, &audit_id)), format!("ORG#acme#AUDIT | {audit_id}"));
+        assert_eq!((check(2), check_shard(&acme)), ("CHECK#2".into(), 0));
+        assert_eq!(check_sort(5, &acme, Platform::Whatsapp), "0000000000005#acme#whatsapp");
+        assert!(check_sort(5, &acme, Platform::Whatsapp) < check_sort_until(5));
+        assert_eq!(quarantine_of_nobody(Platform::Facebook, &account), "QUARANTINE#facebook#700100200300402");
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::{
-    Activity, Conversation, Item, LastMessage, Message, MessageType, Store, Written,
+    Activity, AuditAction, AuditEntry, Conversation, Item, LastMessage, Message, MessageType, Store, Written,
     expression::{Expression, n, s},
     keys, with_key,
 };
@@ -14,6 +15,7 @@ use crate::{
     content::Content,
     error::{Error, Result},
     event::{Customer, ProviderError},
+    http::causes,
     id::{ConversationId, MessageId, OrganizationId, fingerprint},
     message::{Direction, Sender, Status},
 };
@@ -60,11 +62,24 @@ pub enum Begun {
 /// How long an idempotency key is kept.
 const KEY_TTL_SECS: i64 = 24 * 60 * 60;
 
-/// Who sends what under which key.
+/// Who writes in which conversation, under which idempotency key.
+#[derive(Clone, Copy, Debug)]
+pub struct Writing<'a> {
+    /// The conversation as the request names it: an id that has become an alias stays the one that the key was used on.
+    pub conversation: &'a ConversationId,
+    /// The operator.
+    pub operator: &'a str,
+    /// The idempotency key.
+    pub key: &'a str,
+}
+
+/// What is written under which key, and what it is to the inbox.
 struct Attempt<'a> {
     key: &'a str,
     body: String,
     message: Message,
+    audit: Option<AuditEntry>,
+    news: Option<Activity>,
     now_ms: i64,
 }
 
@@ -84,27 +99,34 @@ impl Reply {
 }
 
 impl Store {
-    /// Stores a reply as `sending` under its idempotency key.
+    /// Stores a reply as `sending` under its idempotency key, and makes it the newest message of its conversation: both or none,
+    /// since a function may end at any moment and nobody would tell the inbox later.
     ///
     /// # Errors
     /// [`Error::IdempotencyKeyReused`] when the key was used with another body.
     pub async fn begin_reply(
         &self,
         organization: &OrganizationId,
-        conversation: &ConversationId,
-        operator: &str,
-        key: &str,
+        conversation: &Conversation,
+        writing: Writing<'_>,
         reply: &Reply,
         now_us: i64,
     ) -> Result<Begun> {
-        let message = outbound(conversation, operator, &reply.text, now_us)?;
+        let message = outbound(writing, &reply.text, now_us)?;
         let message = Message {
             reply_to: reply.reply_to.as_ref().map(|(id, _)| id.clone()),
             reply_to_external: reply.reply_to.as_ref().and_then(|(_, external)| external.clone()),
             ..message.with_status(Status::Sending, now_us / 1000)
         };
+        let news = Some(reply_activity(conversation, &message));
         let body = reply.fingerprint();
-        self.begin(organization, Attempt { key, body, message, now_ms: now_us / 1000 }).await
+        let audit = AuditEntry {
+            conversation_id: Some(writing.conversation.clone()),
+            message_id: Some(message.id.clone()),
+            ..AuditEntry::new(AuditAction::Sent, Some(writing.operator), now_us / 1000)?
+        };
+        let attempt = Attempt { key: writing.key, body, message, audit: Some(audit), news, now_ms: now_us / 1000 };
+        self.begin(organization, attempt).await
     }
 
     /// Stores a note under its idempotency key.
@@ -114,16 +136,15 @@ impl Store {
     pub async fn begin_note(
         &self,
         organization: &OrganizationId,
-        conversation: &ConversationId,
-        operator: &str,
-        key: &str,
+        writing: Writing<'_>,
         note: &Note,
         now_us: i64,
     ) -> Result<Begun> {
-        let message = outbound(conversation, operator, &note.text, now_us)?;
+        let message = outbound(writing, &note.text, now_us)?;
         let message = Message { message_type: MessageType::InternalNote, answer: Some(Answer::Accepted), ..message };
         let body = fingerprint("note/1", note.text.as_bytes());
-        self.begin(organization, Attempt { key, body, message, now_ms: now_us / 1000 }).await
+        let attempt = Attempt { key: writing.key, body, message, audit: None, news: None, now_ms: now_us / 1000 };
+        self.begin(organization, attempt).await
     }
 
     /// The reply that was sent under a key before; `None` where the key is free.
@@ -164,8 +185,10 @@ impl Store {
     }
 
     async fn begin(&self, organization: &OrganizationId, attempt: Attempt<'_>) -> Result<Begun> {
-        const RACES: usize = 3;
-        let Attempt { key, body, message, now_ms } = attempt;
+        const RACES: usize = 4;
+        /// The position of the conversation's write.
+        const NEWS: usize = 2;
+        let Attempt { key, body, message, audit, news, now_ms } = attempt;
         let conversation = &message.conversation_id;
         let now_secs = now_ms / 1000;
         let used = keys::idempotency(organization, conversation, key);
@@ -186,13 +209,35 @@ impl Store {
         };
         let absent = Expression::default().if_item_absent();
         let message_key = keys::message(organization, conversation, &message.id);
+        let mut telling = match &news {
+            Some(news) => {
+                let (key, news) = self.news(organization, news, now_ms);
+                Some(self.transact_update(&key, &news)?)
+            }
+            None => None,
+        };
         for _ in 0..RACES {
-            let writes = vec![
+            let mut writes = vec![
                 put(with_key(item.clone(), &used), &free)?,
                 put(with_key(message.to_item(organization)?, &message_key), &absent)?,
             ];
-            match self.transact(writes, |_| Error::IdempotencyKeyReused).await {
-                Ok(()) => return Ok(Begun::New(message)),
+            writes.extend(telling.clone());
+            writes.extend(audit.iter().map(|audit| self.audit_write(organization, audit)).collect::<Result<Vec<_>>>()?);
+            let refused = |position| {
+                if position == NEWS && telling.is_some() { Error::Conflict } else { Error::IdempotencyKeyReused }
+            };
+            match self.transact(writes, refused).await {
+                Ok(()) => {
+                    if let (Some(news), None) = (&news, &telling) {
+                        self.catch_up(organization, news, now_ms).await;
+                    }
+                    return Ok(Begun::New(message));
+                }
+                // The conversation knows something newer, or has become part of another: that is for afterwards.
+                Err(Error::Conflict) => {
+                    telling = None;
+                    continue;
+                }
                 // The key is taken; or two requests with one key met, or an answer was lost: what stands there tells.
                 Err(Error::IdempotencyKeyReused | Error::Unavailable(_)) => {}
                 Err(error) => return Err(error),
@@ -205,36 +250,16 @@ impl Store {
         Err(Error::Unavailable("the message could not be stored".into()))
     }
 
-    /// Tells the conversation of a reply: it becomes the newest message of the inbox.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub async fn record_reply(
-        &self,
-        organization: &OrganizationId,
-        conversation: &Conversation,
-        message: &Message,
-        preview: String,
-        now_ms: i64,
-    ) -> Result<()> {
-        let activity = Activity {
-            conversation: conversation.id.clone(),
-            also: BTreeSet::new(),
-            channel: conversation.channel,
-            account: conversation.account_id.clone(),
-            customer: Customer::default(),
-            last: LastMessage {
-                id: message.id.clone(),
-                text: preview,
-                sender: message.sender,
-                received_at: message.received_at,
-            },
-            last_inbound_at: None,
-            last_received_at: None,
-            first_inbound: None,
+    /// Tells a conversation of a reply that is no news, or not in that place. The reply is stored and has to leave: that this fails
+    /// only leaves an older one in the inbox until the next message.
+    async fn catch_up(&self, organization: &OrganizationId, activity: &Activity, now_ms: i64) {
+        let told = async {
+            let recorded = self.record_activity(organization, activity, now_ms).await?;
+            self.settle_activity(organization, activity, recorded, activity, now_ms).await
         };
-        let recorded = self.record_activity(organization, &activity, now_ms).await?;
-        self.settle_activity(organization, &activity, recorded, &activity, now_ms).await
+        if let Err(error) = told.await {
+            warn!("the inbox was not told of a reply: {}", causes(&error));
+        }
     }
 
     /// Stores what came of sending. A status that came back meanwhile stays: nothing is lowered.
@@ -294,11 +319,32 @@ pub struct Outcome {
 }
 
 /// An outbound message of an operator, with an id that no other attempt has.
-fn outbound(conversation: &ConversationId, operator: &str, text: &str, now_us: i64) -> Result<Message> {
+fn outbound(writing: Writing<'_>, text: &str, now_us: i64) -> Result<Message> {
+    let Writing { conversation, operator, .. } = writing;
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(Error::internal)?;
     let id = MessageId::of(now_us / 1000, &hex::encode(random));
     let content = Content::text(text);
     let message = Message::new(id, conversation.clone(), Direction::Outbound, Sender::Operator, &content, now_us);
     Ok(Message { operator_id: Some(operator.to_owned()), ..message })
+}
+
+/// What a reply is to the inbox: the newest message, which opens nothing and leaves nothing unread.
+fn reply_activity(conversation: &Conversation, message: &Message) -> Activity {
+    Activity {
+        conversation: conversation.id.clone(),
+        also: BTreeSet::new(),
+        channel: conversation.channel,
+        account: conversation.account_id.clone(),
+        customer: Customer::default(),
+        last: LastMessage {
+            id: message.id.clone(),
+            text: message.preview(),
+            sender: message.sender,
+            received_at: message.received_at,
+        },
+        last_inbound_at: None,
+        last_received_at: None,
+        first_inbound: None,
+    }
 }

@@ -1,31 +1,204 @@
-//! Quarantine: what could not be understood or routed, raw, with the reason, until somebody looks.
+//! Quarantine: what could not be understood or routed, as a delivery of its own, with the reason, until it is replayed or runs out.
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Item, Store, Stored,
-    expression::{n, s},
-    keys,
+    AuditAction, AuditEntry, Item, Store, Stored, Written,
+    expression::{Expression, n, s},
+    fault, keys, read,
 };
-use crate::{clock, error::Result, id::fingerprint};
+use crate::{
+    clock,
+    delivery::ACCOUNT_OF_NOBODY,
+    error::{Error, Result},
+    id::{AccountId, OrganizationId, QuarantineId, fingerprint},
+    platform::Platform,
+    webhook_token::Proof,
+};
+
+/// What kind of thing it is, as far as that was understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QuarantineKind {
+    /// A message of a customer.
+    Message,
+    /// A message of the business.
+    Echo,
+    /// A status of a message.
+    Status,
+    /// Delivered or read up to a point.
+    Watermark,
+    /// A reaction to a message.
+    Reaction,
+    /// An edit of a message.
+    Edit,
+    /// A message taken back.
+    Unsend,
+    /// News of the account.
+    Notice,
+    /// An event that is not understood.
+    Unknown,
+    /// A whole delivery that cannot be taken apart.
+    Delivery,
+}
+
+impl QuarantineKind {
+    /// Its name in keys and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Echo => "echo",
+            Self::Status => "status",
+            Self::Watermark => "watermark",
+            Self::Reaction => "reaction",
+            Self::Edit => "edit",
+            Self::Unsend => "unsend",
+            Self::Notice => "notice",
+            Self::Unknown => "unknown",
+            Self::Delivery => "delivery",
+        }
+    }
+}
 
 /// Something to be kept.
 #[derive(Clone, Debug)]
 pub struct Quarantined<'a> {
     /// Why, in fixed words.
     pub reason: &'a str,
+    /// What it is.
+    pub kind: QuarantineKind,
     /// The platform, where it is known.
-    pub platform: Option<&'a str>,
+    pub platform: Option<Platform>,
     /// The account, where it is known.
-    pub account: Option<&'a str>,
-    /// The bytes as they came.
-    pub raw: &'a [u8],
+    pub account: Option<&'a AccountId>,
+    /// What the delivery proved that it came with.
+    pub proof: &'a Proof,
+    /// Who owned the account then.
+    pub owner: Option<&'a OrganizationId>,
+    /// What tells it from everything else of the account.
+    pub identity: &'a [u8],
+    /// A delivery of it alone.
+    pub delivery: &'a [u8],
+}
+
+/// Something that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuarantineEntry {
+    /// Its id.
+    pub id: QuarantineId,
+    /// Why it is here.
+    pub reason: String,
+    /// What it is.
+    pub kind: QuarantineKind,
+    /// The platform, where it is known.
+    pub platform: Option<Platform>,
+    /// The account, where it is known.
+    pub account_id: Option<AccountId>,
+    /// What its delivery proved.
+    pub proof: Proof,
+    /// Who owned the account when it came.
+    pub owner_id: Option<OrganizationId>,
+    /// When it came, epoch milliseconds.
+    pub received_at: i64,
+    /// How large it is.
+    pub size_bytes: usize,
+    /// When a replay found its place, epoch milliseconds.
+    pub replayed_at: Option<i64>,
+    parts: usize,
+}
+
+/// Who may see something and have it replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience<'a> {
+    /// That organization: it owned the account, or the delivery came with its token and nobody did.
+    Organization(&'a OrganizationId),
+    /// Whoever owns the account: nobody did, and the provider itself told.
+    Owner,
+    /// Only who runs the service: it came with the token of one organization and is about another's account (it may be forged, or
+    /// of a former owner), or it names no account.
+    Operator,
+}
+
+/// A page of the quarantine.
+#[derive(Debug)]
+pub struct QuarantinePage {
+    /// Newest first.
+    pub entries: Vec<QuarantineEntry>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<String>,
 }
 
 /// How long it is kept.
 const TTL_SECS: i64 = 30 * 24 * 60 * 60;
 /// The most bytes of one item; DynamoDB takes 400 KB.
 const PART_MAX_BYTES: usize = 300_000;
+/// The most bytes of the first part, which the index copies and lists read.
+const FIRST_PART_MAX_BYTES: usize = 16_000;
+/// What lists read of an item: everything but its bytes.
+const SUMMARY: [&str; 12] = [
+    "id",
+    "reason",
+    "kind",
+    "platform",
+    "accountId",
+    "proof",
+    "ownerId",
+    "receivedAt",
+    "sizeBytes",
+    "replayedAt",
+    "parts",
+    keys::INBOX_SORT,
+];
+
+fn audience<'a>(
+    account: Option<&AccountId>,
+    token_of: Option<&'a OrganizationId>,
+    owner: Option<&'a OrganizationId>,
+) -> Audience<'a> {
+    match (account, token_of, owner) {
+        (None, ..) => Audience::Operator,
+        (Some(_), Some(token_of), Some(owner)) if token_of != owner => Audience::Operator,
+        (Some(_), _, Some(owner)) => Audience::Organization(owner),
+        (Some(_), Some(token_of), None) => Audience::Organization(token_of),
+        (Some(_), None, None) => Audience::Owner,
+    }
+}
+
+impl QuarantineEntry {
+    /// Who may see it.
+    #[must_use]
+    pub fn audience(&self) -> Audience<'_> {
+        audience(self.account_id.as_ref(), self.proof.organization(), self.owner_id.as_ref())
+    }
+}
+
+impl Quarantined<'_> {
+    /// The same for what the provider repeats; what two accounts receive alike, or with another proof, is kept for each.
+    fn fingerprint(&self) -> String {
+        let about = format!(
+            "quarantine/2/{}/{}/{}/{}/{}",
+            self.reason,
+            self.platform.map(Platform::as_str).unwrap_or_default(),
+            self.account.map(AccountId::as_str).unwrap_or_default(),
+            self.proof,
+            self.owner.map(OrganizationId::as_str).unwrap_or_default(),
+        );
+        fingerprint(&about, self.identity)
+    }
+
+    /// The partition of the index that its audience reads.
+    fn partition(&self) -> Option<String> {
+        let (platform, account) = (self.platform?, self.account?);
+        match audience(self.account, self.proof.organization(), self.owner) {
+            Audience::Organization(organization) => Some(keys::quarantine_of(organization, platform, account)),
+            Audience::Owner => Some(keys::quarantine_of_nobody(platform, account)),
+            Audience::Operator => None,
+        }
+    }
+}
 
 impl Store {
     /// Keeps it, in as many parts as it needs. What came for the account before on the same day is kept once.
@@ -33,28 +206,261 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn quarantine(&self, quarantined: &Quarantined<'_>, now_ms: i64) -> Result<Stored> {
-        // What two accounts receive alike is kept for each of them.
-        let Quarantined { reason, platform, account, raw } = quarantined;
-        let about = format!("quarantine/1/{reason}/{}/{}", platform.unwrap_or_default(), account.unwrap_or_default());
-        let id = fingerprint(&about, raw);
-        let parts: Vec<&[u8]> =
-            if quarantined.raw.is_empty() { vec![&[]] } else { quarantined.raw.chunks(PART_MAX_BYTES).collect() };
-        let mut stored = Stored::Duplicate;
-        for (number, part) in parts.iter().enumerate() {
-            let mut item = Item::from([
-                ("reason".into(), s(quarantined.reason)),
+        let (day, hash) = (clock::day(now_ms), quarantined.fingerprint());
+        let id = QuarantineId::of(now_ms, &hash);
+        let delivery = quarantined.delivery;
+        let (first, rest) = delivery.split_at(delivery.len().min(FIRST_PART_MAX_BYTES));
+        let rest: Vec<&[u8]> = rest.chunks(PART_MAX_BYTES).collect();
+        let expires_at = n(now_ms / 1000 + TTL_SECS);
+        // The first part comes last: where it is, all are.
+        for (number, part) in (1..).zip(&rest) {
+            let item = Item::from([
                 ("raw".into(), AttributeValue::B(Blob::new(*part))),
-                ("parts".into(), n(parts.len())),
-                ("receivedAt".into(), n(now_ms)),
-                (keys::EXPIRES_AT.into(), n(now_ms / 1000 + TTL_SECS)),
+                (keys::EXPIRES_AT.into(), expires_at.clone()),
             ]);
-            let named = [("platform", quarantined.platform), ("accountId", quarantined.account)];
-            item.extend(named.into_iter().filter_map(|(name, value)| Some((name.into(), s(value?)))));
-            let key = keys::quarantine(&clock::day(now_ms), &id, number);
-            if self.put_if_absent(&key, item).await?.is_none() {
-                stored = Stored::New;
+            self.put_if_absent(&keys::quarantine(&day, &hash, number), item).await?;
+        }
+        let mut item = Item::from([
+            ("id".into(), s(id.as_str())),
+            ("reason".into(), s(quarantined.reason)),
+            ("kind".into(), s(quarantined.kind.as_str())),
+            ("proof".into(), s(quarantined.proof.to_string())),
+            ("raw".into(), AttributeValue::B(Blob::new(first))),
+            ("parts".into(), n(1 + rest.len())),
+            ("sizeBytes".into(), n(delivery.len())),
+            ("receivedAt".into(), n(now_ms)),
+            (keys::EXPIRES_AT.into(), expires_at),
+        ]);
+        let named = [
+            ("platform", quarantined.platform.map(Platform::as_str)),
+            ("accountId", quarantined.account.map(AccountId::as_str)),
+            ("ownerId", quarantined.owner.map(OrganizationId::as_str)),
+        ];
+        item.extend(named.into_iter().filter_map(|(name, value)| Some((name.into(), s(value?)))));
+        if let Some(partition) = quarantined.partition() {
+            item.insert(keys::INBOX_KEY.into(), s(partition));
+            item.insert(keys::INBOX_SORT.into(), s(id.as_str()));
+        }
+        match self.put_if_absent(&keys::quarantine(&day, &hash, 0), item).await? {
+            None => Ok(Stored::New),
+            Some(_) => Ok(Stored::Duplicate),
+        }
+    }
+
+    /// Up to `limit` entries that wait on these accounts of the organization and stand behind `after`, newest first. The accounts
+    /// have to be its own.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn quarantine_of_accounts(
+        &self,
+        organization: &OrganizationId,
+        accounts: &[(Platform, AccountId)],
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<QuarantinePage> {
+        let partitions = accounts.iter().flat_map(|(platform, account)| {
+            [keys::quarantine_of(organization, *platform, account), keys::quarantine_of_nobody(*platform, account)]
+        });
+        let stretches = partitions.map(|partition| self.quarantine_stretch(partition, after, limit + 1));
+        let mut entries: Vec<QuarantineEntry> =
+            futures_util::future::try_join_all(stretches).await?.into_iter().flatten().collect();
+        entries.sort_by(|a, b| b.id.cmp(&a.id));
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let next = entries.last().filter(|_| more).map(|entry| entry.id.to_string());
+        Ok(QuarantinePage { entries, next })
+    }
+
+    /// What came for an account while nobody owned it, and no longer ago than `since_ms`: for the organization that owns it now, up to
+    /// `limit` entries, the newest first.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn quarantine_before_connecting(
+        &self,
+        organization: &OrganizationId,
+        platform: Platform,
+        account: &AccountId,
+        since_ms: i64,
+        limit: usize,
+    ) -> Result<Vec<QuarantineEntry>> {
+        let accounts = [(platform, account.clone())];
+        let mut waiting = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.quarantine_of_accounts(organization, &accounts, after.as_deref(), limit).await?;
+            let is_over = page.next.is_none() || page.entries.last().is_some_and(|entry| entry.received_at < since_ms);
+            let recent = page.entries.into_iter().filter(|entry| entry.received_at >= since_ms);
+            waiting.extend(recent.filter(|entry| entry.reason == ACCOUNT_OF_NOBODY));
+            if is_over || waiting.len() >= limit {
+                return Ok(waiting);
+            }
+            after = page.next;
+        }
+    }
+
+    /// The newest entries of a partition of the index, below `after`.
+    async fn quarantine_stretch(
+        &self,
+        partition: String,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<QuarantineEntry>> {
+        let mut entries = Vec::new();
+        let mut start = None;
+        loop {
+            let mut expression = Expression::default();
+            let (key, sort) = (expression.name(keys::INBOX_KEY), expression.name(keys::INBOX_SORT));
+            let mut condition = format!("{key} = {}", expression.value(s(&partition)));
+            if let Some(after) = after {
+                condition = format!("{condition} AND {sort} < {}", expression.value(s(after)));
+            }
+            let summary = SUMMARY.map(|name| expression.name(name)).join(", ");
+            let request = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name(keys::INBOX)
+                .key_condition_expression(condition)
+                .projection_expression(summary)
+                .set_expression_attribute_names(expression.names())
+                .set_expression_attribute_values(expression.values())
+                .scan_index_forward(false)
+                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+                .set_exclusive_start_key(start);
+            let _turn = self.turn().await?;
+            let output = request.send().await.map_err(|error| fault("Query", &error))?;
+            for item in output.items.unwrap_or_default() {
+                entries.push(read(item)?);
+            }
+            start = output.last_evaluated_key;
+            if start.is_none() || entries.len() >= limit {
+                return Ok(entries);
             }
         }
-        Ok(stored)
+    }
+
+    /// One entry, whoever may see it: its audience has to be asked for.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn any_quarantined(&self, id: &QuarantineId) -> Result<Option<QuarantineEntry>> {
+        let key = keys::quarantine(&clock::day(id.epoch_ms()), id.hash(), 0);
+        let entry: Option<QuarantineEntry> = self.get(&key).await?;
+        Ok(entry.filter(|entry| entry.id == *id))
+    }
+
+    /// Everything that came on a day and waits, of all organizations, for who runs the service: up to `limit` entries behind
+    /// `after`, by no order that tells anything, and where to go on.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn quarantine_of_day(
+        &self,
+        day: &str,
+        reason: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<QuarantinePage> {
+        let mut expression = Expression::default().if_absent("replayedAt").if_exists("id");
+        if let Some(reason) = reason {
+            expression = expression.if_compares("reason", "=", s(reason));
+        }
+        let filter = expression.conditions();
+        let (pk, sk) = (expression.name(keys::PK), expression.name(keys::SK));
+        let day = expression.value(s(keys::quarantine_day(day)));
+        let after = expression.value(s(after.unwrap_or(" ")));
+        let summary = SUMMARY.map(|name| expression.name(name)).join(", ");
+        let request = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression(format!("{pk} = {day} AND {sk} > {after}"))
+            .set_filter_expression(filter)
+            .projection_expression(format!("{summary}, {sk}"))
+            .set_expression_attribute_names(expression.names())
+            .set_expression_attribute_values(expression.values())
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
+        let _turn = self.turn().await?;
+        let output = request.send().await.map_err(|error| fault("Query", &error))?;
+        let next = output.last_evaluated_key.as_ref().and_then(|key| key.get(keys::SK)?.as_s().ok().cloned());
+        let entries = output.items.unwrap_or_default().into_iter().map(read).collect::<Result<_>>()?;
+        Ok(QuarantinePage { entries, next })
+    }
+
+    /// The delivery that is kept.
+    ///
+    /// # Errors
+    /// When the table does not answer, or a part is missing.
+    pub async fn quarantined_delivery(&self, entry: &QuarantineEntry) -> Result<Vec<u8>> {
+        let day = clock::day(entry.id.epoch_ms());
+        let mut delivery = Vec::with_capacity(entry.size_bytes);
+        for part in 0..entry.parts {
+            let item = self.get_item(&keys::quarantine(&day, entry.id.hash(), part)).await?;
+            let raw = item.as_ref().and_then(|item| item.get("raw")?.as_b().ok());
+            delivery
+                .extend_from_slice(raw.ok_or_else(|| Error::internal("a part of the quarantine is missing"))?.as_ref());
+        }
+        Ok(delivery)
+    }
+
+    /// Notes that a replay found its place: it is listed no longer, and stays until it runs out. With the organization and the user
+    /// who had it replayed, where one did. `Duplicate` when it was noted before.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn mark_replayed(
+        &self,
+        entry: &QuarantineEntry,
+        by: Option<(&OrganizationId, &str)>,
+        now_ms: i64,
+    ) -> Result<Stored> {
+        let key = keys::quarantine(&clock::day(entry.id.epoch_ms()), entry.id.hash(), 0);
+        let expression = Expression::default()
+            .set("replayedAt", n(now_ms))
+            .remove(keys::INBOX_KEY)
+            .remove(keys::INBOX_SORT)
+            .if_item_exists()
+            .if_absent("replayedAt");
+        let Some((organization, user)) = by else {
+            return Ok(match self.update(&key, expression).await? {
+                Written::Done(_) => Stored::New,
+                Written::Refused(_) => Stored::Duplicate,
+            });
+        };
+        let audit = AuditEntry {
+            platform: entry.platform,
+            account_id: entry.account_id.clone(),
+            quarantine_id: Some(entry.id.clone()),
+            ..AuditEntry::new(AuditAction::Replayed, Some(user), now_ms)?
+        };
+        let writes = vec![self.transact_update(&key, &expression)?, self.audit_write(organization, &audit)?];
+        match self.transact(writes, |_| Error::Conflict).await {
+            Ok(()) => Ok(Stored::New),
+            Err(Error::Conflict) => Ok(Stored::Duplicate),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whom_it_concerns_sees_it() {
+        let (acme, globex): (OrganizationId, OrganizationId) = ("acme".parse().unwrap(), "globex".parse().unwrap());
+        let account: AccountId = "1".parse().unwrap();
+        let of = |token_of, owner| audience(Some(&account), token_of, owner);
+
+        assert_eq!(of(None, None), Audience::Owner);
+        assert_eq!(of(None, Some(&acme)), Audience::Organization(&acme));
+        assert_eq!(of(Some(&acme), Some(&acme)), Audience::Organization(&acme));
+        assert_eq!(of(Some(&acme), None), Audience::Organization(&acme));
+        assert_eq!(of(Some(&acme), Some(&globex)), Audience::Operator);
+        assert_eq!(audience(None, None, None), Audience::Operator);
+        assert_eq!(audience(None, Some(&acme), None), Audience::Operator);
     }
 }

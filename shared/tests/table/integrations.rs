@@ -40,7 +40,14 @@ async fn owner(store: &Store, account: &AccountId) -> Option<Owner> {
 }
 
 fn check(status: ConnectionStatus, second: i64) -> Connection {
-    Connection { status, health: None, webhook_verified: None, error_message: None, checked_at: at(second) }
+    Connection {
+        status,
+        health: None,
+        webhook_verified: None,
+        error_message: None,
+        checked_at: at(second),
+        next_check_at: at(second + 100),
+    }
 }
 
 #[tokio::test]
@@ -71,13 +78,13 @@ async fn an_account_of_another_organization_is_in_use() {
 
     let in_use = |result: Result<Stored, Error>| matches!(result, Err(Error::AccountInUse));
     assert!(in_use(store.claim_account(&other, PLATFORM, &account, at(100_000)).await));
-    store.disconnect(&owning, PLATFORM, at(1)).await.unwrap();
+    store.disconnect(&owning, PLATFORM, "ann", at(1)).await.unwrap();
     assert!(in_use(store.claim_account(&other, PLATFORM, &account, at(100_000)).await), "disconnected is still owned");
-    let stolen = store.put_integration(&integration(&other, &account, 2), None).await;
+    let stolen = store.put_integration(&integration(&other, &account, 2), None, "ann").await;
     assert!(matches!(stolen, Err(Error::AccountInUse)), "{stolen:?}");
     assert_eq!(store.integration(&other, PLATFORM).await.unwrap(), None);
 
-    store.delete_integration(&owning, PLATFORM).await.unwrap();
+    store.delete_integration(&owning, PLATFORM, "ann", at(9)).await.unwrap();
     assert_eq!(store.claim_account(&other, PLATFORM, &account, at(3)).await.unwrap(), Stored::New);
 }
 
@@ -106,7 +113,7 @@ async fn a_claim_that_was_never_finished_runs_out() {
 
     assert!(matches!(early, Err(Error::AccountInUse)), "{early:?}");
     assert_eq!(late.unwrap(), Stored::New);
-    let lost = store.put_integration(&integration(&first, &account, 122), None).await;
+    let lost = store.put_integration(&integration(&first, &account, 122), None, "ann").await;
     assert!(matches!(lost, Err(Error::AccountInUse)), "{lost:?}");
     store.release_claim(&first, PLATFORM, &account).await.unwrap();
     assert_eq!(owner(&store, &account).await.unwrap().organization_id, second, "only one's own claim is given back");
@@ -135,9 +142,9 @@ async fn a_key_is_rotated_in_place() {
 
     let mut rotated = Integration { updated_at: at(1), ..before.clone() };
     rotated.credentials.sealed_key = sealed("bmV3");
-    store.put_integration(&rotated, Some(&before)).await.unwrap();
-    let stale = store.put_integration(&Integration { updated_at: at(2), ..before.clone() }, Some(&before)).await;
-    let unseen = store.put_integration(&Integration { updated_at: at(2), ..before }, None).await;
+    store.put_integration(&rotated, Some(&before), "ann").await.unwrap();
+    let stale = store.put_integration(&Integration { updated_at: at(2), ..before.clone() }, Some(&before), "ann").await;
+    let unseen = store.put_integration(&Integration { updated_at: at(2), ..before }, None, "ann").await;
 
     assert!(matches!(stale, Err(Error::Conflict)), "{stale:?}");
     assert!(matches!(unseen, Err(Error::Conflict)), "{unseen:?}");
@@ -164,19 +171,19 @@ async fn disconnecting_keeps_the_key_and_deleting_forgets_it() {
     let store = table.store();
     let before = connected(&store, &organization, &account, 0).await;
 
-    let disconnected = store.disconnect(&organization, PLATFORM, at(1)).await.unwrap();
+    let disconnected = store.disconnect(&organization, PLATFORM, "ann", at(1)).await.unwrap();
     assert_eq!((disconnected.status, &disconnected.credentials), (ConnectionStatus::Disconnected, &before.credentials));
     assert_eq!(store.integration(&organization, PLATFORM).await.unwrap(), Some(disconnected));
     assert_eq!(owner(&store, &account).await.unwrap().status, OwnerStatus::Disconnected);
     connected(&store, &organization, &account, 2).await;
     assert_eq!(owner(&store, &account).await.unwrap().status, OwnerStatus::Connected);
 
-    store.delete_integration(&organization, PLATFORM).await.unwrap();
+    store.delete_integration(&organization, PLATFORM, "ann", at(9)).await.unwrap();
     assert_eq!(store.integration(&organization, PLATFORM).await.unwrap(), None);
     assert_eq!(owner(&store, &account).await, None);
-    let gone = store.delete_integration(&organization, PLATFORM).await;
+    let gone = store.delete_integration(&organization, PLATFORM, "ann", at(9)).await;
     assert!(matches!(gone, Err(Error::IntegrationNotFound)), "{gone:?}");
-    let gone = store.disconnect(&organization, PLATFORM, at(3)).await;
+    let gone = store.disconnect(&organization, PLATFORM, "ann", at(3)).await;
     assert!(matches!(gone, Err(Error::IntegrationNotFound)), "{gone:?}");
 }
 
@@ -214,12 +221,12 @@ async fn a_check_of_what_has_been_disconnected_meanwhile_changes_nothing() {
     let (table, organization, account) = (Table::open().await, organization(), account());
     let store = table.store();
     let checked = connected(&store, &organization, &account, 0).await;
-    let disconnected = store.disconnect(&organization, PLATFORM, at(1)).await.unwrap();
+    let disconnected = store.disconnect(&organization, PLATFORM, "ann", at(1)).await.unwrap();
 
     let recorded = store.record_check(&checked, check(ConnectionStatus::Connected, 2)).await.unwrap();
 
     assert_eq!(recorded, disconnected);
-    store.delete_integration(&organization, PLATFORM).await.unwrap();
+    store.delete_integration(&organization, PLATFORM, "ann", at(9)).await.unwrap();
     let missing = store.record_check(&checked, check(ConnectionStatus::Connected, 3)).await;
     assert!(matches!(missing, Err(Error::IntegrationNotFound)), "{missing:?}");
 }
@@ -228,8 +235,9 @@ async fn a_check_of_what_has_been_disconnected_meanwhile_changes_nothing() {
 async fn only_what_is_connected_is_marked_as_refused() {
     let (table, organization, account) = (Table::open().await, organization(), account());
     let store = table.store();
+    let asked = integration(&organization, &account, 0);
     let refuse = async |second| {
-        store.mark_refused(&organization, PLATFORM, "Connect again", at(second)).await.unwrap();
+        store.mark_refused(&asked, "Connect again", at(second)).await.unwrap();
         store.integration(&organization, PLATFORM).await.unwrap()
     };
     assert_eq!(refuse(0).await, None);
@@ -238,9 +246,24 @@ async fn only_what_is_connected_is_marked_as_refused() {
     let refused = refuse(1).await.unwrap();
     assert_eq!((refused.status, refused.error_message.as_deref()), (ConnectionStatus::Error, Some("Connect again")));
     assert_eq!(refuse(2).await.unwrap(), refused);
-    let disconnected = store.disconnect(&organization, PLATFORM, at(3)).await.unwrap();
+    let disconnected = store.disconnect(&organization, PLATFORM, "ann", at(3)).await.unwrap();
     assert_eq!(disconnected.error_message, None);
     assert_eq!(refuse(4).await.unwrap(), disconnected);
+}
+
+#[tokio::test]
+async fn a_refusal_says_nothing_of_a_newer_key() {
+    let (table, organization, account) = (Table::open().await, organization(), account());
+    let store = table.store();
+    let asked = connected(&store, &organization, &account, 0).await;
+
+    // Connected again with a new key, while a reply with the old one is on its way to the provider.
+    let mut rotated = integration(&organization, &account, 1);
+    rotated.credentials.sealed_key = sealed("bmV3");
+    store.put_integration(&rotated, Some(&asked)).await.unwrap();
+    store.mark_refused(&asked, "Connect again", at(2)).await.unwrap();
+
+    assert_eq!(store.integration(&organization, PLATFORM).await.unwrap(), Some(rotated));
 }
 
 #[tokio::test]
@@ -252,7 +275,7 @@ async fn a_delivery_proves_the_webhook_of_its_own_account_only() {
     store.claim_account(&organization, PLATFORM, &new, at(1)).await.unwrap();
     let previous = store.integration(&organization, PLATFORM).await.unwrap();
     let unproven = Integration { webhook_verified: false, ..integration(&organization, &new, 1) };
-    store.put_integration(&unproven, previous.as_ref()).await.unwrap();
+    store.put_integration(&unproven, previous.as_ref(), "ann").await.unwrap();
     let verified = async || {
         let integration = store.integration(&organization, PLATFORM).await.unwrap().unwrap();
         (integration.webhook_verified, owner(&store, &new).await.unwrap().webhook_verified)

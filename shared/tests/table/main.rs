@@ -8,6 +8,7 @@ mod identity;
 mod inbox;
 mod integrations;
 mod numbers;
+mod quarantine;
 mod receiving;
 mod sending;
 mod statuses;

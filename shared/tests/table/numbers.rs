@@ -12,7 +12,7 @@ use shared::{
 
 use crate::{
     engine::{self, Figures, Table},
-    given::{Account, anna, at, both, echo, event, inbound, phone, status, user},
+    given::{Account, DELAY_SECS, anna, at, both, echo, event, inbound, phone, status, user},
     statuses::begun,
 };
 
@@ -52,7 +52,8 @@ async fn costs_what_it_always_costs(table: &Table, account: &Account, store: &St
     is_one_round_trip(&figures);
     cost(&figures, 0.0);
 
-    let message = begun(account, store, &account.conversation_id(&anna()), second + 2).await;
+    // At the time of the customer's message, before the next one.
+    let message = begun(account, store, &account.conversation_id(&anna()), second - DELAY_SECS).await;
     let external_id = format!("wamid.{second}");
     let told = |told: Status| {
         let mut change = status(&external_id, told, second);

@@ -14,7 +14,8 @@ use crate::{
     given::{Account, anna, at, delivery, echo, event, inbound, message, phone, system_line, text},
 };
 
-const STORED: Counts = Counts { stored: 1, duplicates: 0, quarantined: 0, ignored: 0, failed: 0 };
+const STORED: Counts =
+    Counts { stored: 1, duplicates: 0, quarantined: 0, unroutable: 0, ignored: 0, failed: 0, undelivered: 0 };
 const DUPLICATE: Counts = Counts { duplicates: 1, stored: 0, ..STORED };
 
 fn closed() -> Changes {

@@ -4,12 +4,12 @@ use futures_util::future::join_all;
 use shared::{
     Error,
     message::{Sender, Status},
-    store::{Answer, Begun, Note, Outcome, Store, Update},
+    store::{Answer, Begun, Note, Outcome, Store, Update, Writing},
 };
 
 use crate::{
     engine::{Fault, Table},
-    given::{Account, anna, at, delivery, inbound},
+    given::{Account, DELAY_SECS, anna, at, delivery, inbound},
     statuses::{accepted, begun, reply},
 };
 
@@ -17,7 +17,9 @@ const DAY_SECS: i64 = 24 * 60 * 60;
 
 async fn begin(account: &Account, store: &Store, key: &str, text: &str, second: i64) -> Result<Begun, Error> {
     let id = account.conversation_id(&anna());
-    store.begin_reply(&account.organization, &id, "olga", key, &reply(text), delivery(second)).await
+    let addressed = account.addressed(&Table::open().await.store(), &id).await;
+    let writing = Writing { conversation: &id, operator: "olga", key };
+    store.begin_reply(&account.organization, &addressed, writing, &reply(text), delivery(second)).await
 }
 
 #[tokio::test]
@@ -30,7 +32,8 @@ async fn a_key_is_used_once() {
     let other = begin(&account, &store, "key", "Ho", 6).await;
     let note = Note { text: "Hi".into() };
     let id = account.conversation_id(&anna());
-    let as_note = store.begin_note(&account.organization, &id, "olga", "key", &note, delivery(7)).await;
+    let writing = Writing { conversation: &id, operator: "olga", key: "key" };
+    let as_note = store.begin_note(&account.organization, writing, &note, delivery(7)).await;
     let Begun::New(next) = begin(&account, &store, "another", "Hi", 8).await.unwrap() else { panic!() };
 
     assert_eq!(
@@ -88,7 +91,8 @@ async fn a_note_is_kept_and_never_sent() {
     let (id, note) = (account.conversation_id(&anna()), Note { text: "Call back".into() });
     account.receives(&store, 1, vec![inbound(&anna(), "hello", 0)]).await;
 
-    let begin = async || store.begin_note(&account.organization, &id, "olga", "key", &note, delivery(2)).await.unwrap();
+    let writing = Writing { conversation: &id, operator: "olga", key: "key" };
+    let begin = async || store.begin_note(&account.organization, writing, &note, delivery(2)).await.unwrap();
     let Begun::New(kept) = begin().await else { panic!() };
     let Begun::Before(again) = begin().await else { panic!() };
 
@@ -189,19 +193,53 @@ async fn a_reply_moves_the_conversation_up_and_opens_nothing() {
     let store = table.store();
     account.receives(&store, 1, vec![inbound(&anna(), "hello", 0)]).await;
     let before = account.only(&store).await;
-    let message = begun(&account, &store, &before.id, 10).await;
 
-    let tell = async || {
-        let told = store.record_reply(&account.organization, &before, &message, "Hi".into(), delivery(10) / 1000);
-        told.await.unwrap();
-        account.only(&store).await
-    };
-    let after = tell().await;
-    let repeated = tell().await;
+    let Begun::New(message) = begin(&account, &store, "key", "Hi", 10).await.unwrap() else { panic!() };
+    let after = account.only(&store).await;
+    let Begun::Before(_) = begin(&account, &store, "key", "Hi", 11).await.unwrap() else { panic!() };
 
     assert_eq!((after.last_message_text.as_str(), after.last_message_sender), ("Hi", Sender::Operator));
     assert_eq!(after.last_message_key, message.id);
     assert_eq!((after.last_inbound_at, after.last_received_at), (before.last_inbound_at, before.last_received_at));
     assert_eq!((&after.unread_from, &after.customer_phone), (&before.unread_from, &before.customer_phone));
-    assert_eq!(repeated, after);
+    assert_eq!(account.only(&store).await, after);
+}
+
+#[tokio::test]
+async fn a_reply_is_in_the_inbox_wherever_the_function_ends() {
+    let table = Table::without_retries().await;
+    let story = async |faults: Vec<(usize, Fault)>| {
+        let (account, store) = (Account::whatsapp(), table.store());
+        account.receives(&store, 1, vec![inbound(&anna(), "hello", 0)]).await;
+        table.meter.start(faults);
+        drop(begin(&account, &store, "key", "Hi", 10).await);
+        let calls = table.meter.stop().calls.len();
+        let conversation = account.only(&store).await;
+        let thread = account.thread(&store, &conversation).await;
+        (calls, conversation.last_message_text, thread.last().unwrap().text.clone())
+    };
+    let (calls, ..) = story(vec![]).await;
+
+    // From each call on, nothing reaches the table any more: nobody is there to repeat it.
+    for first in 0..calls {
+        for fault in Fault::ALL {
+            let faults = (first..20).map(|call| (call, if call == first { fault } else { Fault::Before })).collect();
+            let (_, shown, newest) = story(faults).await;
+            assert_eq!(Some(shown), newest, "call {first} fails {fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_is_older_than_the_customers_message_leaves_the_inbox_as_it_is() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "hello", 20 + DELAY_SECS)]).await;
+    let before = account.only(&store).await;
+
+    let begun = begin(&account, &store, "key", "Hi", 10).await.unwrap();
+
+    assert!(matches!(begun, Begun::New(_)), "{begun:?}");
+    assert_eq!(account.only(&store).await, before);
+    assert_eq!(account.thread(&store, &before).await.len(), 2);
 }

@@ -7,13 +7,13 @@ use shared::{
     inbound::{Counts, callback_data},
     message::Status,
     platform::Platform,
-    store::{Answer, Begun, Change, Message, Outcome, Reply, Store, Update, keys},
+    store::{Answer, Begun, Change, Message, Outcome, Reply, Store, Update, Writing, keys},
 };
 
 use crate::{
     converge::check,
     engine::Table,
-    given::{Account, anna, at, delivery, echo, event, inbound, phone, status, text, unique, user},
+    given::{Account, DELAY_SECS, anna, at, delivery, echo, event, inbound, phone, status, text, unique, user},
 };
 
 const REPORTED: [Status; 4] = [Status::Sent, Status::Delivered, Status::Read, Status::Failed];
@@ -29,7 +29,9 @@ pub fn accepted(external_id: &str) -> Outcome {
 /// A reply that is on its way to the provider.
 pub async fn begun(account: &Account, store: &Store, conversation: &ConversationId, second: i64) -> Message {
     let (key, now_us) = (unique(), delivery(second));
-    let begun = store.begin_reply(&account.organization, conversation, "olga", &key, &reply("Hi"), now_us).await;
+    let addressed = account.addressed(store, conversation).await;
+    let writing = Writing { conversation, operator: "olga", key: &key };
+    let begun = store.begin_reply(&account.organization, &addressed, writing, &reply("Hi"), now_us).await;
     let Begun::New(message) = begun.unwrap() else { panic!("the key is new") };
     message
 }
@@ -254,6 +256,36 @@ async fn an_echo_of_a_reply_is_the_reply() {
     let thread = account.thread(&store, &account.only(&store).await).await;
     assert_eq!(thread.len(), 4, "the customer's, two replies, and the one from elsewhere");
     for (message, external_id) in [(&named, "m.named"), (&waiting, "m.waiting")] {
+        let message = stored(&account, &store, message).await;
+        assert_eq!((message.external_id.as_deref(), message.status), (Some(external_id), Some(Status::Sent)));
+    }
+}
+
+#[tokio::test]
+async fn an_echo_is_the_reply_however_much_was_written_since() {
+    let (table, account) = (Table::open().await, Account::new(Platform::Instagram));
+    let store = table.store();
+    let customer = user("2911");
+    account.receives(&store, 1, vec![inbound(&customer, "m.in", 0)]).await;
+    let id = account.conversation_id(&customer);
+    let known = begun(&account, &store, &id, 10).await;
+    store.finish_reply(&account.organization, &known, &accepted("m.known"), delivery(11) / 1000).await.unwrap();
+    let waiting = begun(&account, &store, &id, 12).await;
+    let since = (1..50).map(|second| inbound(&customer, &format!("m.{second}"), 20 + DELAY_SECS + second));
+    account.receives(&store, 2, since.collect()).await;
+
+    let echo = |external_id: &str, second| {
+        let content = shared::content::Content::text("Hi");
+        let said = text(&customer, external_id, second + DELAY_SECS);
+        let message = IncomingMessage { from_customer: false, opens_window: false, content, ..said };
+        event(EventKind::Echo(Echo { message, callback_data: None }))
+    };
+    account.receives(&store, 3, vec![echo("m.waiting", 12), echo("m.known", 10)]).await;
+    account.receives(&store, 4, vec![echo("m.known", 10), echo("m.waiting", 12)]).await;
+
+    let thread = account.thread(&store, &account.only(&store).await).await;
+    assert_eq!(thread.len(), 52, "the customer's and two replies");
+    for (message, external_id) in [(&known, "m.known"), (&waiting, "m.waiting")] {
         let message = stored(&account, &store, message).await;
         assert_eq!((message.external_id.as_deref(), message.status), (Some(external_id), Some(Status::Sent)));
     }

@@ -11,7 +11,7 @@ use shared::{
     inbound::callback_data,
     message::Status,
     platform::Channel,
-    store::{Begun, Changes, InboxFilter, Message, ReactionEntry, Store, Update, keys},
+    store::{Begun, Changes, InboxFilter, Message, ReactionEntry, Store, Update, Writing, keys},
 };
 
 use crate::{
@@ -37,7 +37,9 @@ async fn victim(store: &Store) -> Victim {
     let parked = status("wamid.parked", Status::Read, 7);
     account.receives(store, 3, vec![event(EventKind::Status(parked))]).await;
     let conversation = account.conversation_id(&anna());
-    let begun = store.begin_reply(organization, &conversation, "olga", KEY, &reply("Hi"), delivery(4)).await.unwrap();
+    let addressed = account.addressed(store, &conversation).await;
+    let writing = Writing { conversation: &conversation, operator: "olga", key: KEY };
+    let begun = store.begin_reply(organization, &addressed, writing, &reply("Hi"), delivery(4)).await.unwrap();
     let Begun::New(sent) = begun else { panic!() };
     let sent = store.finish_reply(organization, &sent, &accepted("wamid.out"), at(5)).await.unwrap();
     Victim { account, conversation, sent }
@@ -120,7 +122,9 @@ async fn another_organization_changes_nothing() {
     store.react(&other, conversation, &sent.id, Party::Customer, reaction).await.unwrap();
     store.put_message(&other, &Message { text: Some("forged".into()), ..sent.clone() }).await.unwrap();
     store.first_seen(&other, conversation, "wamid.in", 1).await.unwrap();
-    let mine = store.begin_reply(&other, conversation, "eve", KEY, &reply("Something else"), delivery(6)).await;
+    let addressed = victim.account.addressed(&store, conversation).await;
+    let writing = Writing { conversation, operator: "eve", key: KEY };
+    let mine = store.begin_reply(&other, &addressed, writing, &reply("Something else"), delivery(6)).await;
     assert!(matches!(mine, Ok(Begun::New(_))), "a key is its organization's own: {mine:?}");
     let ids = [conversation.clone(), victim.account.conversation_id(&user("DE.8172"))].into();
     store.link_ids(&other, &victim.account.conversation_id(&user("DE.1")), ids, &user("DE.1"), 1).await.unwrap();

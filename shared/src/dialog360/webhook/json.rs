@@ -104,7 +104,12 @@ pub(super) fn flag(value: &Value, key: &str) -> bool {
 
 /// An id: a text, or an integer as its exact digits. Never by way of a float.
 pub(super) fn id<'a>(value: &'a Value, key: &str) -> Option<Cow<'a, str>> {
-    match value.get(key)? {
+    id_of(value.get(key)?)
+}
+
+/// A value as an id, like [`id`].
+pub(super) fn id_of(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
         Value::String(text) if !text.is_empty() => Some(Cow::Borrowed(text)),
         Value::Number(number) if !number.is_f64() => Some(Cow::Owned(number.to_string())),
         _ => None,

@@ -4,14 +4,14 @@
 //! Sources: <https://developers.facebook.com/documentation/business-messaging/messenger-platform/webhooks>,
 //! <https://developers.facebook.com/documentation/business-messaging/instagram-messaging/webhooks>.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde_json::{Map, Value};
 
 use super::{
-    MAX_EXTERNAL_ID_BYTES, Read, Reader, Reason, Source, checked_id, derived_id, json,
+    MAX_EXTERNAL_ID_BYTES, Read, Reader, Reason, Source, Surroundings, checked_id, derived_id, json,
     json::{camel_cased, flag, items, keep, number, object, put, text, trimmed},
-    notice, optional_id, required_id, time,
+    notice, optional_id, required_id, take, time,
 };
 use crate::{
     content::{Content, ContentType},
@@ -33,26 +33,25 @@ const NOTICES: [&str; 6] = [
 /// What a stranger could use in the customer's or the business's name.
 const TOKENS: [&str; 2] = ["notificationMessagesToken", "oneTimeNotifToken"];
 
-pub(super) fn read_entry(reader: &mut Reader, platform: Platform, entry: Map<String, Value>) {
-    let entry = Value::Object(entry);
-    let source = Source::of(platform, Some(&entry), "id");
+pub(super) fn read_entry(
+    reader: &mut Reader,
+    platform: Platform,
+    mut entry: Map<String, Value>,
+    in_delivery: impl FnOnce(Map<String, Value>) -> Arc<Surroundings>,
+) {
+    let messaging = ["messaging", "standby"].map(|key| (key, take(&mut entry, key)));
+    let changes = take(&mut entry, "changes");
+    let object = in_delivery(entry);
+    let source = Source::of(platform, object.get("id"), &object);
     let account = source.account.as_ref().map(ToString::to_string);
     let account = account.as_deref();
-    let Value::Object(mut entry) = entry else { return };
-    let changes = entry.remove("changes").filter(|changes| !changes.is_null());
     let mut known = changes.is_some();
-    for key in ["messaging", "standby"] {
-        known |= reader.each_event(&source, &mut entry, key, |json, now_ms| Item { json, account, now_ms }.read());
+    for (key, items) in messaging {
+        known |= reader.each_event(&source, key, items, |json, now_ms| Item { json, account, now_ms }.read());
     }
-    if let Some(changes) = changes {
-        reader.each(&source, "changes", changes, |reader, change| {
-            let change = Value::Object(change);
-            let read = read_change(&change, account, reader.now_ms);
-            reader.push(&source, read, change);
-        });
-    }
+    reader.each_event(&source, "changes", changes, |change, now_ms| read_change(change, account, now_ms));
     if !known {
-        reader.push(&source, Err("entry without messaging"), Value::Object(entry));
+        reader.push(&source, None, Err("entry without messaging"), Value::Object(Map::new()));
     }
 }
 
@@ -474,7 +473,8 @@ mod tests {
             also_known_as: None,
         };
         let account = Some(PAGE.parse().unwrap());
-        let event = Event { platform: Platform::Facebook, account, kind: EventKind::Message(message), raw };
+        let place = only("facebook/text").place;
+        let event = Event { platform: Platform::Facebook, account, kind: EventKind::Message(message), raw, place };
         assert_eq!(only("facebook/text"), event);
 
         let event = only("instagram/text");

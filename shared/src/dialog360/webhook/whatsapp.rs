@@ -4,14 +4,14 @@
 //! Sources: <https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference/messages/text>
 //! and its sibling pages.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use serde_json::{Map, Value};
 
 use super::{
-    Read, Reader, Reason, Source, checked_id, json,
+    Read, Reader, Reason, Source, Surroundings, checked_id, json,
     json::{camel_cased, flag, items, keep, number, object, put, text, trimmed},
-    notice, optional_id, required_id, time,
+    notice, optional_id, required_id, take, time,
 };
 use crate::{
     content::{Content, ContentType},
@@ -35,26 +35,35 @@ pub(super) fn is_value(body: &Map<String, Value>) -> bool {
     CONVERSATION_KEYS.iter().chain(&["errors"]).any(|key| body.get(*key).is_some_and(|items| !items.is_null()))
 }
 
-pub(super) fn read_entry(reader: &mut Reader, mut entry: Map<String, Value>) {
+pub(super) fn read_entry(
+    reader: &mut Reader,
+    mut entry: Map<String, Value>,
+    in_delivery: impl FnOnce(Map<String, Value>) -> Arc<Surroundings>,
+) {
+    let changes = take(&mut entry, "changes");
     // Until a change names a phone number id, nobody knows whose it is: the entry's id is the business account's.
-    let nobody = Source { platform: Platform::Whatsapp, account: None, invalid: false };
-    match entry.remove("changes").filter(|changes| !changes.is_null()) {
-        Some(changes) => reader.each(&nobody, "changes", changes, |reader, mut change| {
-            let field = change.get("field").and_then(Value::as_str).map(str::to_owned);
-            match (field, change.remove("value")) {
-                (field, Some(Value::Object(value))) => read_value(reader, field.as_deref(), value),
-                (field, value) => {
-                    put(&mut change, "value", value);
-                    let read = match field.as_deref() {
-                        Some(field) if !is_conversation(field) => Ok(notice(field)),
-                        _ => Err("change without value"),
-                    };
-                    reader.push(&nobody, read, Value::Object(change));
-                }
+    let entry = Source::nobody(Platform::Whatsapp, in_delivery(entry));
+    let Some(changes) = changes else {
+        return reader.push(&entry, None, Err("entry without changes"), Value::Object(Map::new()));
+    };
+    reader.each(&entry, "changes", changes, |reader, mut change| {
+        let field = change.get("field").and_then(Value::as_str).map(str::to_owned);
+        match (field, change.remove("value")) {
+            (field, Some(Value::Object(value))) => {
+                let change = Surroundings::item(change, &entry.object, "changes");
+                let in_change = |fields| Surroundings::member(fields, &change, "value");
+                read_value(reader, field.as_deref(), value, in_change);
             }
-        }),
-        None => reader.push(&nobody, Err("entry without changes"), Value::Object(entry)),
-    }
+            (field, value) => {
+                put(&mut change, "value", value);
+                let read = match field.as_deref() {
+                    Some(field) if !is_conversation(field) => Ok(notice(field)),
+                    _ => Err("change without value"),
+                };
+                reader.push(&entry, Some("changes"), read, Value::Object(change));
+            }
+        }
+    });
 }
 
 fn is_conversation(field: &str) -> bool {
@@ -62,51 +71,62 @@ fn is_conversation(field: &str) -> bool {
 }
 
 /// Reads one value. `field` says what it is about; without envelope there is none.
-pub(super) fn read_value(reader: &mut Reader, field: Option<&str>, value: Map<String, Value>) {
-    let source = Source::of(Platform::Whatsapp, value.get("metadata"), "phone_number_id");
-    match field {
-        Some("calls") => read_calls(reader, &source, value),
-        Some(field @ ("history" | "smb_app_state_sync")) => {
-            reader.push(&source, Ok(notice(field)), Value::Object(value));
-        }
+pub(super) fn read_value(
+    reader: &mut Reader,
+    field: Option<&str>,
+    mut value: Map<String, Value>,
+    in_delivery: impl FnOnce(Map<String, Value>) -> Arc<Surroundings>,
+) {
+    let arrays: &[&'static str] = match field {
+        Some("calls") => &["calls", "statuses", "errors"],
+        Some(field @ ("history" | "smb_app_state_sync")) => return whole(reader, field, value, in_delivery),
         Some(field) if !is_conversation(field) && !CONVERSATION_KEYS.iter().any(|key| value.contains_key(*key)) => {
-            reader.push(&source, Ok(notice(field)), Value::Object(value));
+            return whole(reader, field, value, in_delivery);
         }
-        _ => read_conversation(reader, &source, value),
+        _ => &["messages", "message_echoes", "statuses", "errors"],
+    };
+    let arrays: Vec<_> = arrays.iter().map(|key| (*key, take(&mut value, key))).collect();
+    // A message that lost its content tells why in the value's errors: they go with each of its messages.
+    let errors = arrays.iter().find_map(|(key, items)| items.as_ref().filter(|_| *key == "errors"));
+    put(&mut value, "errors", errors.cloned());
+    let object = in_delivery(value);
+    let source = &source_of(&object);
+    let contacts = &Contacts::new(object.get("contacts"));
+    let why = object.get("errors").and_then(reason);
+    let why = why.as_deref();
+    let mut known = false;
+    for (key, items) in arrays {
+        known |= match (field, key) {
+            (_, "messages") => reader
+                .each_event(source, key, items, |item, now_ms| message(item, Party::Customer, contacts, why, now_ms)),
+            (_, "message_echoes") => reader
+                .each_event(source, key, items, |item, now_ms| message(item, Party::Business, contacts, why, now_ms)),
+            (_, "calls") => reader.each_event(source, key, items, |item, now_ms| call(item, contacts, now_ms)),
+            (Some("calls"), "statuses") => reader.each_event(source, key, items, |_, _| Ok(notice("call_status"))),
+            (_, "statuses") => reader.each_event(source, key, items, status),
+            _ => reader.each_event(source, key, items, |_, _| Ok(notice("value_error"))),
+        };
+    }
+    if !known {
+        let read = if field == Some("calls") { Ok(notice("calls")) } else { Err("change without messages") };
+        reader.push(source, None, read, Value::Object(Map::new()));
     }
 }
 
-fn read_conversation(reader: &mut Reader, source: &Source, mut value: Map<String, Value>) {
-    let contacts = value.remove("contacts");
-    let contacts = &Contacts::new(contacts.as_ref());
-    // A message that lost its content tells why in the value's errors.
-    let why = value.get("errors").and_then(reason);
-    let known = [
-        reader.each_event(source, &mut value, "messages", |item, now_ms| {
-            message(item, Party::Customer, contacts, why.as_deref(), now_ms)
-        }),
-        reader.each_event(source, &mut value, "message_echoes", |item, now_ms| {
-            message(item, Party::Business, contacts, why.as_deref(), now_ms)
-        }),
-        reader.each_event(source, &mut value, "statuses", status),
-        reader.each_event(source, &mut value, "errors", |_, _| Ok(notice("value_error"))),
-    ];
-    if !known.contains(&true) {
-        reader.push(source, Err("change without messages"), Value::Object(value));
-    }
+/// A value that is one event.
+fn whole(
+    reader: &mut Reader,
+    field: &str,
+    value: Map<String, Value>,
+    in_delivery: impl FnOnce(Map<String, Value>) -> Arc<Surroundings>,
+) {
+    let source = source_of(&in_delivery(value));
+    reader.push(&source, None, Ok(notice(field)), Value::Object(Map::new()));
 }
 
-fn read_calls(reader: &mut Reader, source: &Source, mut value: Map<String, Value>) {
-    let contacts = value.remove("contacts");
-    let contacts = &Contacts::new(contacts.as_ref());
-    let known = [
-        reader.each_event(source, &mut value, "calls", |item, now_ms| call(item, contacts, now_ms)),
-        reader.each_event(source, &mut value, "statuses", |_, _| Ok(notice("call_status"))),
-        reader.each_event(source, &mut value, "errors", |_, _| Ok(notice("value_error"))),
-    ];
-    if !known.contains(&true) {
-        reader.push(source, Ok(notice("calls")), Value::Object(value));
-    }
+fn source_of(object: &Arc<Surroundings>) -> Source {
+    let named = object.get("metadata").and_then(|metadata| metadata.get("phone_number_id"));
+    Source::of(Platform::Whatsapp, named, object)
 }
 
 fn message(item: &Value, by: Party, contacts: &Contacts<'_>, why: Option<&str>, now_ms: i64) -> Read {
@@ -574,7 +594,8 @@ mod tests {
             also_known_as: None,
         };
         let account = Some(ACCOUNT.parse().unwrap());
-        let event = Event { platform: Platform::Whatsapp, account, kind: EventKind::Message(message), raw };
+        let place = only("whatsapp/text").place;
+        let event = Event { platform: Platform::Whatsapp, account, kind: EventKind::Message(message), raw, place };
         assert_eq!(only("whatsapp/text"), event);
     }
 

@@ -1,0 +1,172 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { ArrowLeft, PanelRight } from "lucide-react";
+import { useEffect, useRef, useState, useSyncExternalStore, type KeyboardEvent } from "react";
+import { useNavigate } from "react-router";
+import { ApiError, explain, type Message } from "../api";
+import { ChannelIcon, channelOf } from "../channel-icon";
+import { useConsole } from "../console-context";
+import { readDraft, writeDraft, type Draft } from "../drafts";
+import { unshown } from "../outbox";
+import { Foreign, withoutOverrides } from "../plain-text";
+import { useIsVisible } from "../polling";
+import { CONTENT_ID } from "../shell";
+import { text } from "../text";
+import { Empty, Problem, Skeleton } from "../ui/states";
+import { PageTitle } from "../unread-badge";
+import { Composer } from "./composer";
+import { nameOf } from "./conversation-row";
+import { DetailsPanel } from "./details-panel";
+import { refreshConversation, useConversation, useThread, useUpdateConversation } from "./queries";
+import { Thread } from "./thread";
+
+interface Props {
+  id: string;
+  focusComposer: boolean;
+  onBack: () => void;
+}
+
+/** The conversation that is open: its messages, the composer and the customer. */
+export function ConversationPane({ id, focusComposer, onBack }: Props) {
+  const { identity, outbox } = useConsole();
+  const conversation = useConversation(id);
+  const thread = useThread(id);
+  const outgoing = useSyncExternalStore(outbox.subscribe, outbox.all);
+  const composer = useRef<HTMLTextAreaElement>(null);
+  const [draft, setDraft] = useState(() => readDraft(identity, id));
+  const [isDetailsOpen, setIsDetailsOpen] = useState(() => window.matchMedia("(min-width: 1280px)").matches);
+  const [isAtEnd, setIsAtEnd] = useState(true);
+  const messages = thread.query.data?.items;
+  useMarkRead(id, messages, conversation.data?.unread, isAtEnd);
+  useCanonicalAddress(id, conversation.data?.id);
+  useEffect(() => {
+    if (focusComposer) composer.current?.focus();
+  }, [focusComposer]);
+
+  const change = (changed: Draft) => {
+    setDraft(changed);
+    writeDraft(identity, id, changed);
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key === "Escape" && !event.defaultPrevented) onBack();
+  };
+
+  if (conversation.isError && !conversation.data) {
+    const isMissing = conversation.error instanceof ApiError && conversation.error.status === 404;
+    return (
+      <main className="conversation-pane nothing-chosen" id={CONTENT_ID} tabIndex={-1}>
+        <BackButton label={text.thread.back} onClick={onBack} />
+        {isMissing ? (
+          <Empty title={text.thread.missing} level="h1" />
+        ) : (
+          <Problem message={explain(conversation.error)} onRetry={() => void conversation.refetch()} />
+        )}
+      </main>
+    );
+  }
+  const name = conversation.data && nameOf(conversation.data.customer);
+  const entries = outgoing.filter((entry) => entry.conversationId === id);
+  return (
+    <div className="conversation-pane" data-details={isDetailsOpen ? "open" : "closed"} onKeyDown={onKeyDown}>
+      <PageTitle>{name ? withoutOverrides(name) : text.list.title}</PageTitle>
+      <main className="thread-pane" id={CONTENT_ID} tabIndex={-1}>
+        <header className="pane-header">
+          <BackButton label={text.thread.back} onClick={onBack} />
+          {conversation.data && <ChannelIcon channel={channelOf(conversation.data)} />}
+          <h1>{name && <Foreign>{name}</Foreign>}</h1>
+          {conversation.data?.status === "closed" && <span className="chip">{text.list.closed}</span>}
+          <button
+            type="button"
+            className="icon-button"
+            aria-label={text.thread.details}
+            title={text.thread.details}
+            aria-expanded={isDetailsOpen}
+            onClick={() => setIsDetailsOpen(!isDetailsOpen)}
+          >
+            <PanelRight aria-hidden />
+          </button>
+        </header>
+        {thread.query.isError && !messages && (
+          <Problem message={explain(thread.query.error)} onRetry={() => void thread.query.refetch()} />
+        )}
+        {thread.query.isPending && <Skeleton rows={5} className="bubble-skeleton" />}
+        {messages && conversation.data && (
+          <Thread
+            conversation={conversation.data}
+            messages={messages}
+            outgoing={unshown(entries, messages, identity.user)}
+            list={thread}
+            onAtEnd={setIsAtEnd}
+            onReply={(message) => {
+              change({ ...draft, replyTo: message.id, isNote: false });
+              composer.current?.focus();
+            }}
+            onEdit={(entry) => {
+              outbox.discard(entry.key);
+              change({ text: entry.text, isNote: entry.type === "internal_note", replyTo: entry.replyTo });
+              composer.current?.focus();
+            }}
+          />
+        )}
+        {conversation.data && (
+          <Composer
+            conversation={conversation.data}
+            messages={messages ?? []}
+            draft={draft}
+            onChange={change}
+            ref={composer}
+          />
+        )}
+      </main>
+      {conversation.data && isDetailsOpen && (
+        <DetailsPanel
+          conversation={conversation.data}
+          onClose={() => setIsDetailsOpen(false)}
+          onMarkedUnread={onBack}
+        />
+      )}
+    </div>
+  );
+}
+
+function BackButton({ label, onClick }: { label: string; onClick: () => void }) {
+  return (
+    <button type="button" className="icon-button back-button" aria-label={label} title={label} onClick={onClick}>
+      <ArrowLeft aria-hidden />
+    </button>
+  );
+}
+
+/** Marks as read what somebody has before their eyes: in a visible tab, with the newest message on screen. */
+function useMarkRead(
+  id: string,
+  messages: Message[] | undefined,
+  isUnread: boolean | undefined,
+  isAtEnd: boolean,
+): void {
+  const queries = useQueryClient();
+  const { mutate } = useUpdateConversation(id);
+  const isVisible = useIsVisible();
+  /** `receivedAt` up to which this pane has marked, or found marked. */
+  const read = useRef<string | null>(null);
+  const inbound = messages?.filter((message) => message.direction === "inbound").map((message) => message.receivedAt);
+  const newest = inbound?.reduce((latest, at) => (at > latest ? at : latest), "");
+  useEffect(() => {
+    if (!newest || isUnread === undefined) return;
+    if (read.current !== null && newest > read.current) refreshConversation(queries, id);
+    if (read.current === null && !isUnread) read.current = newest;
+    if (!isVisible || !isAtEnd || (read.current !== null && newest <= read.current)) return;
+    read.current = newest;
+    // Where it fails, the conversation stays unread: the next message, or opening it again, marks it.
+    mutate({ readUpTo: newest });
+  }, [newest, isUnread, isVisible, isAtEnd, mutate, queries, id]);
+}
+
+/** Where a customer's conversations have been joined, the address moves on to the one that is left. */
+function useCanonicalAddress(id: string, current: string | undefined): void {
+  const navigate = useNavigate();
+  useEffect(() => {
+    if (current && current !== id) {
+      void navigate(`/conversations/${current}${window.location.search}`, { replace: true });
+    }
+  }, [id, current, navigate]);
+}

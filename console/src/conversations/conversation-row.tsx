@@ -1,0 +1,62 @@
+import { Link } from "react-router";
+import type { Conversation, Customer } from "../api";
+import { ChannelIcon, channelOf } from "../channel-icon";
+import { Foreign } from "../plain-text";
+import { text } from "../text";
+import { exactTime, relativeTime, useNow } from "../time";
+
+/** In pixels; the style sheet gives a row the same. */
+export const ROW_HEIGHT = 76;
+
+interface Props {
+  conversation: Conversation;
+  to: string;
+  isOpen: boolean;
+  isReachable: boolean;
+  onFocus: () => void;
+}
+
+export function ConversationRow({ conversation, to, isOpen, isReachable, onFocus }: Props) {
+  const now = useNow();
+  const { lastMessage, unread, unreadCount, customer, status } = conversation;
+  const channel = channelOf(conversation);
+  const prefix = { operator: `${text.list.team}: `, ai: `${text.list.automatic}: `, customer: "", system: "" };
+  return (
+    <Link
+      to={to}
+      className="row"
+      data-id={conversation.id}
+      data-unread={unread}
+      aria-current={isOpen ? "true" : undefined}
+      tabIndex={isReachable ? 0 : -1}
+      onFocus={onFocus}
+    >
+      <ChannelIcon channel={channel} />
+      <span className="row-name">
+        <Foreign>{nameOf(customer)}</Foreign>
+        <span className="visually-hidden">, {text.nav.channel(channel)}</span>
+      </span>
+      <time className="row-time" dateTime={lastMessage.timestamp} title={exactTime(lastMessage.timestamp)}>
+        {relativeTime(lastMessage.timestamp, now)}
+      </time>
+      <span className="row-preview">
+        {prefix[lastMessage.sender]}
+        <Foreign>{lastMessage.text}</Foreign>
+      </span>
+      <span className="row-marks">
+        {status === "closed" && <span className="chip">{text.list.closed}</span>}
+        {unread && (
+          <span className="badge">
+            <span aria-hidden>{unreadCount > 98 ? "99+" : unreadCount}</span>
+            <span className="visually-hidden">{text.list.unread(unreadCount)}</span>
+          </span>
+        )}
+      </span>
+    </Link>
+  );
+}
+
+/** What to call a customer. */
+export function nameOf(customer: Customer): string {
+  return customer.name ?? customer.username ?? customer.phone ?? customer.id;
+}

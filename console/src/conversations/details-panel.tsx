@@ -1,0 +1,163 @@
+import { ArrowLeft, X } from "lucide-react";
+import { useId, useState, type ReactNode } from "react";
+import { explain, type Conversation, type UpdateConversation } from "../api";
+import { channelOf } from "../channel-icon";
+import { useConsole } from "../console-context";
+import { Foreign } from "../plain-text";
+import { text } from "../text";
+import { exactTime, relativeTime, useNow } from "../time";
+import { nameOf } from "./conversation-row";
+import { useUpdateConversation } from "./queries";
+
+/** As many labels as a conversation takes, and characters as a label takes. */
+const LABELS_MAX = 20;
+const LABEL_MAX_CHARACTERS = 50;
+
+interface Props {
+  conversation: Conversation;
+  onClose: () => void;
+  onMarkedUnread: () => void;
+}
+
+/** The customer, and what the team does with the conversation. */
+export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
+  const { identity } = useConsole();
+  const update = useUpdateConversation(conversation.id);
+  const { customer, status, assignedTo } = conversation;
+  const isOpen = status === "open";
+  const change = (body: UpdateConversation, onSuccess?: () => void) =>
+    update.mutate(body, onSuccess ? { onSuccess } : undefined);
+  return (
+    <aside className="details" aria-label={text.details.label}>
+      <header className="pane-header">
+        <button type="button" className="icon-button back-button" aria-label={text.details.back} onClick={onClose}>
+          <ArrowLeft aria-hidden />
+        </button>
+        <h2>{text.details.label}</h2>
+        <button type="button" className="icon-button close-button" aria-label={text.close} onClick={onClose}>
+          <X aria-hidden />
+        </button>
+      </header>
+      <div className="details-body">
+        <dl>
+          <Fact name={text.details.name}>
+            <Foreign>{nameOf(customer)}</Foreign>
+          </Fact>
+          {customer.username && (
+            <Fact name={text.details.username}>
+              <Foreign>{`@${customer.username.replace(/^@/, "")}`}</Foreign>
+            </Fact>
+          )}
+          {customer.phone && (
+            <Fact name={text.details.phone}>
+              <Foreign>{customer.phone}</Foreign>
+            </Fact>
+          )}
+          <Fact name={text.details.id}>
+            <Foreign>{customer.id}</Foreign>
+          </Fact>
+          <Fact name={text.details.channel}>{text.nav.channel(channelOf(conversation))}</Fact>
+          <Fact name={text.details.firstSeen}>
+            <Time timestamp={conversation.createdAt} />
+          </Fact>
+          <Fact name={text.details.lastSeen}>
+            <Time timestamp={conversation.lastMessage.timestamp} />
+          </Fact>
+          <Fact name={text.details.status}>{isOpen ? text.details.open : text.details.closed}</Fact>
+          <Fact name={text.details.assignee}>{assignedTo ?? text.details.nobody}</Fact>
+        </dl>
+        <div className="details-actions">
+          <button type="button" className="button" onClick={() => change({ status: isOpen ? "closed" : "open" })}>
+            {isOpen ? text.details.closeConversation : text.details.reopenConversation}
+          </button>
+          {assignedTo !== identity.user && (
+            <button type="button" className="button" onClick={() => change({ assignedTo: "me" })}>
+              {text.details.assignToMe}
+            </button>
+          )}
+          {assignedTo !== null && (
+            <button type="button" className="button" onClick={() => change({ assignedTo: null })}>
+              {text.details.unassign}
+            </button>
+          )}
+          <button type="button" className="button" onClick={() => change({ read: false }, onMarkedUnread)}>
+            {text.details.markUnread}
+          </button>
+        </div>
+        <Labels labels={conversation.labels} onChange={(labels) => change({ labels })} />
+        {update.isError && (
+          <p className="failure" role="alert">
+            {explain(update.error)}
+          </p>
+        )}
+      </div>
+    </aside>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ReactNode }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+function Time({ timestamp }: { timestamp: string }) {
+  return (
+    <time dateTime={timestamp} title={exactTime(timestamp)}>
+      {relativeTime(timestamp, useNow())}
+    </time>
+  );
+}
+
+function Labels({ labels, onChange }: { labels: string[]; onChange: (labels: string[]) => void }) {
+  const [added, setAdded] = useState("");
+  const heading = useId();
+  const isFull = labels.length >= LABELS_MAX;
+  const label = added.trim();
+  return (
+    <section aria-labelledby={heading}>
+      <h3 id={heading}>{text.details.labels}</h3>
+      {labels.length === 0 && <p className="faint">{text.details.noLabels}</p>}
+      <ul className="labels">
+        {labels.map((label) => (
+          <li key={label} className="chip">
+            <Foreign>{label}</Foreign>
+            <button
+              type="button"
+              aria-label={text.details.removeLabel(label)}
+              onClick={() => onChange(labels.filter((other) => other !== label))}
+            >
+              <X aria-hidden />
+            </button>
+          </li>
+        ))}
+      </ul>
+      {isFull ? (
+        <p className="faint">{text.details.labelsFull}</p>
+      ) : (
+        <form
+          className="add-label"
+          onSubmit={(event) => {
+            event.preventDefault();
+            if (label && !labels.includes(label)) onChange([...labels, label]);
+            setAdded("");
+          }}
+        >
+          <input
+            value={added}
+            maxLength={LABEL_MAX_CHARACTERS}
+            aria-label={text.details.newLabel}
+            placeholder={text.details.newLabel}
+            onChange={(event) => setAdded(event.target.value)}
+          />
+          <button type="submit" className="button" disabled={!label}>
+            {text.details.addLabel}
+          </button>
+        </form>
+      )}
+    </section>
+  );
+}

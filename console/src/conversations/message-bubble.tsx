@@ -1,0 +1,121 @@
+import { Reply, StickyNote } from "lucide-react";
+import { memo } from "react";
+import type { Conversation, Message } from "../api";
+import { Foreign, PlainText, withoutOverrides } from "../plain-text";
+import { text } from "../text";
+import { clockTime, exactTime } from "../time";
+import { nameOf } from "./conversation-row";
+import { DeliveryStatus } from "./delivery-status";
+import { MessageContent, summaryOf } from "./message-content";
+
+interface Props {
+  message: Message;
+  conversation: Conversation;
+  /** The message that it answers, where it is loaded. */
+  quoted: Message | undefined;
+  me: string;
+  onReply: (message: Message) => void;
+  onSendAgain: (message: Message) => void;
+  onShow: (id: string) => void;
+}
+
+export const MessageBubble = memo(function MessageBubble(props: Props) {
+  const { message, conversation, quoted, me, onReply, onSendAgain, onShow } = props;
+  const isNote = message.type === "internal_note";
+  const side = message.contentType === "system" ? "system" : message.direction;
+  const canReply = conversation.metadata.platform !== null && !isNote && !message.deletedAt && side !== "system";
+  return (
+    <article className="message" data-side={side} data-note={isNote} aria-label={labelOf(message, conversation, me)}>
+      <div className="bubble">
+        {isNote && (
+          <p className="note-label">
+            <StickyNote aria-hidden /> {text.thread.note} · {text.thread.noteHint}
+          </p>
+        )}
+        {message.direction === "outbound" && <p className="author">{text.thread.by(message, me)}</p>}
+        {message.replyTo && !message.deletedAt && (
+          <Quote quoted={quoted} conversation={conversation} me={me} onShow={onShow} />
+        )}
+        {message.deletedAt ? (
+          <p className="unsent">{text.thread.unsent}</p>
+        ) : (
+          <>
+            <MessageContent message={message} platform={conversation.metadata.platform} />
+            {message.text && message.contentType !== "system" && <PlainText>{message.text}</PlainText>}
+          </>
+        )}
+        <p className="message-foot">
+          {message.content.forwarded && <span>{text.thread.forwarded}</span>}
+          {message.editedAt && !message.deletedAt && (
+            <span title={exactTime(message.editedAt)}>{text.thread.edited}</span>
+          )}
+          <time dateTime={message.timestamp} title={exactTime(message.timestamp)}>
+            {clockTime(message.timestamp)}
+          </time>
+          {message.status && <DeliveryStatus message={message} />}
+        </p>
+        {message.error && (
+          <p className="failure">
+            {text.thread.failed(withoutOverrides(message.error.title), message.error.code)}
+            {message.error.details && <span> {withoutOverrides(message.error.details)}</span>}
+          </p>
+        )}
+        {message.status === "failed" && message.text && (
+          <p className="outgoing-actions">
+            <button type="button" className="button" onClick={() => onSendAgain(message)}>
+              {text.thread.sendAgain}
+            </button>
+          </p>
+        )}
+        {message.status === "unknown" && <p className="unknown">{text.thread.unknownHint}</p>}
+        {message.reactions.length > 0 && (
+          <ul className="reactions">
+            {message.reactions.map((reaction) => (
+              <li key={`${reaction.by} ${reaction.emoji}`} title={text.thread.reaction(reaction.by)}>
+                <Foreign>{reaction.emoji}</Foreign>
+                <span className="visually-hidden">{text.thread.reaction(reaction.by)}</span>
+              </li>
+            ))}
+          </ul>
+        )}
+      </div>
+      {canReply && (
+        <button
+          type="button"
+          className="icon-button reply-button"
+          aria-label={text.thread.reply}
+          title={text.thread.reply}
+          onClick={() => onReply(message)}
+        >
+          <Reply aria-hidden />
+        </button>
+      )}
+    </article>
+  );
+});
+
+function labelOf(message: Message, conversation: Conversation, me: string): string {
+  const isCustomer = message.sender === "customer";
+  const who = isCustomer ? withoutOverrides(nameOf(conversation.customer)) : text.thread.by(message, me);
+  return `${message.type === "internal_note" ? `${text.thread.note}, ` : ""}${who}, ${clockTime(message.timestamp)}`;
+}
+
+interface QuoteProps {
+  quoted: Message | undefined;
+  conversation: Conversation;
+  me: string;
+  onShow: (id: string) => void;
+}
+
+function Quote({ quoted, conversation, me, onShow }: QuoteProps) {
+  if (!quoted) return <p className="quote">{text.thread.earlier}</p>;
+  const by = quoted.sender === "customer" ? nameOf(conversation.customer) : text.thread.by(quoted, me);
+  return (
+    <button type="button" className="quote" onClick={() => onShow(quoted.id)}>
+      <strong>
+        <Foreign>{by}</Foreign>
+      </strong>
+      <Foreign>{summaryOf(quoted)}</Foreign>
+    </button>
+  );
+}

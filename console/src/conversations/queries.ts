@@ -1,0 +1,221 @@
+import {
+  hashKey,
+  useMutation,
+  useQuery,
+  useQueryClient,
+  type QueryClient,
+  type QueryKey,
+  type UseQueryResult,
+} from "@tanstack/react-query";
+import { useCallback, useRef } from "react";
+import { answer, type Api, type Conversation, type Message, type Page, type UpdateConversation } from "../api";
+import { useConsole } from "../console-context";
+import { append, sync, upsert, type Order, type PagedList } from "../paged-list";
+import { usePolling } from "../polling";
+import type { Filter } from "./filter";
+
+/** The head of a list is asked for all the time, what lies deeper seldom. */
+const HEAD_LIMIT = 30;
+const DEEPER_LIMIT = 100;
+/** One in so many refreshes also refreshes what is on screen, where that is not the head. */
+const DEEPER_EVERY = 4;
+
+export const byLastMessage: Order<Conversation> = {
+  id: (conversation) => conversation.id,
+  key: (conversation) => `${conversation.lastMessage.timestamp}#${conversation.id}`,
+  isNewer: (held, fetched) => held.updatedAt > fetched.updatedAt,
+  leaves: () => true,
+};
+
+export const byTime: Order<Message> = {
+  id: (message) => message.id,
+  key: (message) => message.id,
+  isNewer: (held, fetched) => held.statusHistory.length > fetched.statusHistory.length,
+  leaves: () => false,
+};
+
+const listKey = (filter: Filter) => ["conversations", filter] as const;
+const conversationKey = (id: string) => ["conversation", id] as const;
+const threadKey = (id: string) => ["thread", id] as const;
+
+/** A list that grows at its end and stays up to date. */
+export interface LivePages<T> {
+  query: UseQueryResult<PagedList<T>>;
+  /** Loads what comes after the last item, unless that is under way or there is nothing more. */
+  more: () => void;
+  moreFailed: boolean;
+  /** Tells the topmost item on screen: what lies there is kept up to date, too. */
+  watch: (item: T | undefined) => void;
+}
+
+/** The key of the topmost item on screen, by list. */
+const watched = new Map<string, string>();
+
+function useLivePages<T>(
+  key: QueryKey,
+  order: Order<T>,
+  fetchPage: (cursor: string | null) => Promise<Page<T>>,
+  polls = true,
+): LivePages<T> {
+  const queries = useQueryClient();
+  const refreshes = useRef(0);
+  const hash = hashKey(key);
+  const held = () => queries.getQueryData<PagedList<T>>(key);
+  const polling = usePolling();
+  const query = useQuery({
+    queryKey: key,
+    queryFn: () => {
+      const isDeeper = ++refreshes.current % DEEPER_EVERY === 0;
+      return sync(order, held, fetchPage, isDeeper ? watched.get(hash) : undefined);
+    },
+    structuralSharing: false,
+    ...polling,
+    ...(!polls && { refetchInterval: false }),
+  });
+  const { mutate, isPending, isError } = useMutation({
+    retry: 2,
+    mutationFn: async (cursor: string) => {
+      const page = await fetchPage(cursor);
+      queries.setQueryData<PagedList<T>>(key, (list) => list && append(order, list, cursor, page));
+    },
+  });
+  const next = query.data?.next;
+  const more = useCallback(() => {
+    if (next && !isPending) mutate(next);
+  }, [next, isPending, mutate]);
+  const watch = (item: T | undefined) => {
+    if (item === undefined) watched.delete(hash);
+    else watched.set(hash, order.key(item));
+  };
+  return { query, more, moreFailed: isError, watch };
+}
+
+/**
+ * The conversations that a filter lets through. The one that is `open` stays listed while it is, even if reading or closing it
+ * took it out of the filter.
+ */
+export function useConversations(filter: Filter, open: string | undefined): LivePages<Conversation> {
+  const { api } = useConsole();
+  const order = { ...byLastMessage, leaves: (conversation: Conversation) => conversation.id !== open };
+  return useLivePages(listKey(filter), order, (cursor) => conversationsPage(api, filter, cursor));
+}
+
+/** The newest conversations of all; `polls` unless a list without a filter does so anyway. */
+export function useInbox(polls: boolean): UseQueryResult<PagedList<Conversation>> {
+  const { api } = useConsole();
+  return useLivePages(listKey({}), byLastMessage, (cursor) => conversationsPage(api, {}, cursor), polls).query;
+}
+
+function conversationsPage(api: Api, filter: Filter, cursor: string | null): Promise<Page<Conversation>> {
+  const query = { ...filter, limit: cursor ? DEEPER_LIMIT : HEAD_LIMIT, ...(cursor && { cursor }) };
+  return answer(api.GET("/api/v1/conversations", { params: { query } }));
+}
+
+/** How many are unread in all; `isMore` where they are more than one look can count. */
+export interface UnreadTotal {
+  ids: ReadonlySet<string>;
+  isMore: boolean;
+}
+
+const UNREAD_KEY = ["unread"] as const;
+/** Counting all unread conversations reads much of the inbox; in between, its head tells what changes. */
+const RECOUNT_MS = 60_000;
+
+export function useUnreadCount(): UseQueryResult<UnreadTotal> {
+  const { api } = useConsole();
+  return useQuery({
+    queryKey: UNREAD_KEY,
+    queryFn: async () => {
+      const query = { unread: true, limit: DEEPER_LIMIT };
+      const page: Page<Conversation> = await answer(api.GET("/api/v1/conversations", { params: { query } }));
+      return { ids: new Set(page.items.map((item) => item.id)), isMore: page.pagination.hasNext };
+    },
+    structuralSharing: false,
+    ...usePolling(RECOUNT_MS),
+  });
+}
+
+/** Takes over what is known of some conversations into the count. */
+export function tellUnread(queries: QueryClient, conversations: Conversation[]): void {
+  queries.setQueryData<UnreadTotal>(UNREAD_KEY, (total) => {
+    const changed = conversations.filter((conversation) => total?.ids.has(conversation.id) !== conversation.unread);
+    if (!total || changed.length === 0) return total;
+    const ids = new Set(total.ids);
+    for (const { id, unread } of changed) {
+      if (unread) ids.add(id);
+      else ids.delete(id);
+    }
+    return { ...total, ids };
+  });
+}
+
+/** One conversation; what the list knows of it shows at once. */
+export function useConversation(id: string): UseQueryResult<Conversation> {
+  const { api } = useConsole();
+  const queries = useQueryClient();
+  return useQuery({
+    queryKey: conversationKey(id),
+    queryFn: (): Promise<Conversation> =>
+      answer(api.GET("/api/v1/conversations/{conversationId}", { params: { path: { conversationId: id } } })),
+    placeholderData: () => listed(queries, id),
+    ...usePolling(10_000),
+  });
+}
+
+function listed(queries: QueryClient, id: string): Conversation | undefined {
+  const lists = queries.getQueriesData<PagedList<Conversation>>({ queryKey: ["conversations"] });
+  return lists.flatMap(([, list]) => list?.items ?? []).find((conversation) => conversation.id === id);
+}
+
+/** Changes a conversation, and shows the change everywhere. */
+export function useUpdateConversation(id: string) {
+  const { api } = useConsole();
+  const queries = useQueryClient();
+  return useMutation({
+    mutationFn: (body: UpdateConversation): Promise<Conversation> =>
+      answer(api.PATCH("/api/v1/conversations/{conversationId}", { params: { path: { conversationId: id } }, body })),
+    onSuccess: (conversation) => {
+      queries.setQueryData(conversationKey(id), conversation);
+      queries.setQueriesData<PagedList<Conversation>>({ queryKey: ["conversations"] }, (list) =>
+        list?.items.some((item) => item.id === conversation.id) ? upsert(byLastMessage, list, conversation) : list,
+      );
+      tellUnread(queries, [conversation]);
+    },
+  });
+}
+
+/** A conversation's messages, newest first. */
+export function useThread(id: string): LivePages<Message> {
+  const { api } = useConsole();
+  return useLivePages(threadKey(id), byTime, (cursor) => {
+    const query = { limit: cursor ? DEEPER_LIMIT : HEAD_LIMIT, ...(cursor && { cursor }) };
+    const params = { path: { conversationId: id }, query };
+    return answer(api.GET("/api/v1/conversations/{conversationId}/messages", { params }));
+  });
+}
+
+/** The newest message of a thread that is loaded. */
+export function newestMessage(queries: QueryClient, id: string): Message | undefined {
+  return queries.getQueryData<PagedList<Message>>(threadKey(id))?.items[0];
+}
+
+/** Shows a message that the server has answered with. */
+export function tellMessage(queries: QueryClient, id: string, message: Message): void {
+  queries.setQueryData<PagedList<Message>>(threadKey(id), (list) => list && upsert(byTime, list, message));
+  refreshLists(queries);
+}
+
+/** Asks for what is new in a thread, and waits for it. */
+export async function refreshThread(queries: QueryClient, id: string): Promise<void> {
+  await queries.refetchQueries({ queryKey: threadKey(id) });
+  refreshLists(queries);
+}
+
+function refreshLists(queries: QueryClient): void {
+  void queries.invalidateQueries({ queryKey: ["conversations"] });
+}
+
+/** Asks again what may be sent, since the customer has written. */
+export function refreshConversation(queries: QueryClient, id: string): void {
+  void queries.invalidateQueries({ queryKey: conversationKey(id) });
+}

@@ -1,0 +1,217 @@
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { ArrowDown } from "lucide-react";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import type { Conversation, Message } from "../api";
+import { useConsole } from "../console-context";
+import type { Outgoing } from "../outbox";
+import { text } from "../text";
+import { dayName, dayOf, useNow } from "../time";
+import { Loading, Problem } from "../ui/states";
+import { MessageBubble } from "./message-bubble";
+import { OutgoingBubble } from "./outgoing-bubble";
+import type { LivePages } from "./queries";
+
+/** Older messages are loaded when so many pixels are left above. */
+const LOAD_AHEAD_PX = 1_500;
+/** So close to the end counts as reading the newest message. */
+const AT_END_PX = 60;
+/** Room above the oldest message, for the note that older ones are loading. */
+const TOP_PX = 56;
+
+interface Props {
+  conversation: Conversation;
+  /** Newest first. */
+  messages: Message[];
+  outgoing: Outgoing[];
+  list: LivePages<Message>;
+  onAtEnd: (isAtEnd: boolean) => void;
+  onReply: (message: Message) => void;
+  onEdit: (entry: Outgoing) => void;
+}
+
+type Row =
+  | { kind: "message"; key: string; message: Message; startsDay: boolean; isFirstNew: boolean }
+  | { kind: "outgoing"; key: string; entry: Outgoing };
+
+export function Thread({ conversation, messages, outgoing, list, onAtEnd, onReply, onEdit }: Props) {
+  const { identity, outbox } = useConsole();
+  const now = useNow();
+  const [scroller, setScroller] = useState<HTMLDivElement | null>(null);
+  const [isAtEnd, setIsAtEnd] = useState(true);
+  const hasOlder = list.query.data?.next != null;
+  const { firstNew, seenUpTo } = useNewMessages(conversation, messages, isAtEnd);
+  const byId = useMemo(() => new Map(messages.map((message) => [message.id, message])), [messages]);
+  const rows = useMemo(() => rowsOf(messages, outgoing, hasOlder, firstNew), [messages, outgoing, hasOlder, firstNew]);
+
+  const virtualizer = useVirtualizer({
+    count: rows.length,
+    getScrollElement: () => scroller,
+    getItemKey: (index) => rows[index]?.key ?? index,
+    estimateSize: (index) => estimatedHeight(rows[index]),
+    overscan: 6,
+    paddingStart: TOP_PX,
+    paddingEnd: 12,
+    // What is being read stays where it is while older messages come above and newer ones below; at the end, the newest shows.
+    anchorTo: "end",
+    followOnAppend: true,
+    scrollEndThreshold: AT_END_PX,
+  });
+
+  const count = rows.length;
+  const isPlaced = useRef(false);
+  useLayoutEffect(() => {
+    if (!scroller || isPlaced.current || count === 0) return;
+    isPlaced.current = true;
+    virtualizer.scrollToIndex(count - 1, { align: "end" });
+  }, [scroller, count, virtualizer]);
+  const newestOutgoing = outgoing.at(-1)?.key;
+  useEffect(() => {
+    // Who sends wants to see it, wherever they were reading.
+    if (newestOutgoing) virtualizer.scrollToEnd();
+  }, [newestOutgoing, virtualizer]);
+
+  const { more, watch } = list;
+  const items = virtualizer.getVirtualItems();
+  const range = virtualizer.range;
+  const topmost = rows[range?.endIndex ?? rows.length - 1];
+  useEffect(() => {
+    watch(topmost?.kind === "message" ? topmost.message : undefined);
+  }, [watch, topmost]);
+  const offset = virtualizer.scrollOffset ?? 0;
+  const isNearTop = isPlaced.current && offset < LOAD_AHEAD_PX;
+  useEffect(() => {
+    if (isNearTop && hasOlder && !list.moreFailed) more();
+  }, [isNearTop, hasOlder, more, list.moreFailed]);
+
+  const onScroll = (element: HTMLDivElement) => {
+    const reached = element.scrollHeight - element.scrollTop - element.clientHeight <= AT_END_PX;
+    if (reached === isAtEnd) return;
+    setIsAtEnd(reached);
+    onAtEnd(reached);
+  };
+  const unseen = messages.filter((message) => message.direction === "inbound" && message.id > seenUpTo).length;
+  const sendAgain = ({ text, replyTo }: Message) => {
+    // It failed for good: this is a new message, with a key of its own.
+    outbox.send({ conversationId: conversation.id, text: text ?? "", type: "message", replyTo: replyTo?.id ?? null });
+  };
+  const showMessage = (id: string) => {
+    const index = rows.findIndex((row) => row.key === id);
+    if (index >= 0) virtualizer.scrollToIndex(index, { align: "center" });
+  };
+
+  return (
+    <div className="thread-frame">
+      <div
+        className="thread"
+        ref={setScroller}
+        tabIndex={0}
+        role="region"
+        aria-label={text.thread.label}
+        onScroll={(event) => onScroll(event.currentTarget)}
+      >
+        <div className="thread-size" style={{ height: virtualizer.getTotalSize() }}>
+          <div className="thread-top">
+            {list.moreFailed ? (
+              <Problem message={text.thread.olderFailed} onRetry={more} />
+            ) : hasOlder ? (
+              <Loading label={text.thread.loadingOlder} />
+            ) : (
+              <p className="thread-start">{count ? text.thread.start : text.thread.empty}</p>
+            )}
+          </div>
+          {items.map(({ key, index, start }) => {
+            const row = rows[index];
+            return (
+              row && (
+                <div
+                  key={key}
+                  data-index={index}
+                  ref={virtualizer.measureElement}
+                  className="thread-row"
+                  style={{ transform: `translateY(${start}px)` }}
+                >
+                  {row.kind === "outgoing" ? (
+                    <OutgoingBubble entry={row.entry} onEdit={onEdit} />
+                  ) : (
+                    <>
+                      {row.startsDay && (
+                        <h2 className="day">
+                          <span>{dayName(row.message.timestamp, now)}</span>
+                        </h2>
+                      )}
+                      {row.isFirstNew && (
+                        <p className="new-marker">
+                          <span>{text.thread.newMessages}</span>
+                        </p>
+                      )}
+                      <MessageBubble
+                        message={row.message}
+                        conversation={conversation}
+                        quoted={row.message.replyTo?.id ? byId.get(row.message.replyTo.id) : undefined}
+                        me={identity.user}
+                        onReply={onReply}
+                        onSendAgain={sendAgain}
+                        onShow={showMessage}
+                      />
+                    </>
+                  )}
+                </div>
+              )
+            );
+          })}
+        </div>
+      </div>
+      {!isAtEnd && (
+        <button type="button" className="button jump" onClick={() => virtualizer.scrollToEnd()}>
+          <ArrowDown aria-hidden />
+          {unseen > 0 ? text.thread.jumpNew(unseen) : text.thread.jump}
+        </button>
+      )}
+    </div>
+  );
+}
+
+/**
+ * Where "new messages" begin: at what was unread when the conversation was opened, or arrived while nobody looked. `seenUpTo` is
+ * the newest message that was on screen.
+ */
+function useNewMessages(conversation: Conversation, messages: Message[], isAtEnd: boolean) {
+  const [firstNew, setFirstNew] = useState<string | null>(() => firstUnread(conversation, messages));
+  const newest = messages[0]?.id ?? "";
+  const [seenUpTo, setSeenUpTo] = useState(newest);
+  const isSeen = isAtEnd && document.visibilityState === "visible";
+  if (isSeen && seenUpTo !== newest) {
+    setSeenUpTo(newest);
+  } else if (!isSeen) {
+    const arrived = messages.findLast((message) => message.id > seenUpTo && message.direction === "inbound");
+    if (arrived && (firstNew === null || firstNew <= seenUpTo) && firstNew !== arrived.id) setFirstNew(arrived.id);
+  }
+  return { firstNew, seenUpTo };
+}
+
+function firstUnread(conversation: Conversation, messages: Message[]): string | null {
+  if (!conversation.unread) return null;
+  const inbound = messages.filter((message) => message.direction === "inbound");
+  return inbound[Math.min(conversation.unreadCount, inbound.length) - 1]?.id ?? null;
+}
+
+/** From the oldest to the newest. */
+function rowsOf(messages: Message[], outgoing: Outgoing[], hasOlder: boolean, firstNew: string | null): Row[] {
+  const oldestFirst = messages.toReversed();
+  const shown = oldestFirst.map((message, index): Row => {
+    const before = oldestFirst[index - 1];
+    // Whether the oldest of those that are loaded is the first of its day is not known as long as there are older ones.
+    const startsDay = before ? dayOf(before.timestamp) !== dayOf(message.timestamp) : !hasOlder;
+    return { kind: "message", key: message.id, message, startsDay, isFirstNew: message.id === firstNew };
+  });
+  return [...shown, ...outgoing.map((entry): Row => ({ kind: "outgoing", key: entry.key, entry }))];
+}
+
+/** A first guess, which measuring replaces: by the length of the text. */
+function estimatedHeight(row: Row | undefined): number {
+  if (!row) return 0;
+  const body = row.kind === "outgoing" ? row.entry.text : (row.message.text ?? "");
+  const lines = body.split("\n").reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / 60)), 0);
+  const extra = row.kind === "message" && row.message.contentType !== "text" ? 60 : 0;
+  return 52 + lines * 21 + extra;
+}

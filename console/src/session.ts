@@ -1,0 +1,181 @@
+import { ErrorResponse, UserManager, WebStorageStateStore, type User } from "oidc-client-ts";
+import type { Config } from "./config";
+
+export type Role = "admin" | "operator" | "service";
+
+/** Who is signed in. */
+export interface Identity {
+  organization: string;
+  user: string;
+  /** The strongest role of the token that the console knows; null where there is none. */
+  role: Role | null;
+}
+
+export type SessionState =
+  | { kind: "signedIn"; identity: Identity }
+  /** `expired`: the session ended by itself; `failed`: the issuer refused, or could not be reached. */
+  | { kind: "signedOut"; reason: "none" | "expired" | "failed" };
+
+export const SIGNED_IN_PATH = "/signed-in";
+/** A token is renewed when it has less than this to live. */
+const RENEW_BEFORE_SECS = 60;
+
+/** The signed-in person of this tab, by OpenID Connect: authorization code with PKCE. */
+export class Session {
+  state: SessionState = { kind: "signedOut", reason: "none" };
+  private readonly manager: UserManager;
+  private readonly listeners = new Set<() => void>();
+  private renewal: Promise<User | null> | null = null;
+
+  constructor(private readonly config: Config) {
+    this.manager = new UserManager({
+      authority: config.issuer,
+      client_id: config.clientId,
+      redirect_uri: `${window.location.origin}${SIGNED_IN_PATH}`,
+      post_logout_redirect_uri: `${window.location.origin}/`,
+      scope: config.scope,
+      userStore: new WebStorageStateStore({ store: window.sessionStorage }),
+      // A token is renewed when a request needs it: no timer, and no frame, which the Content-Security-Policy forbids.
+      automaticSilentRenew: false,
+    });
+  }
+
+  /** Takes up the session of this tab, or finishes the sign-in that led here. */
+  async start(): Promise<void> {
+    try {
+      if (window.location.pathname === SIGNED_IN_PATH) {
+        const user = await this.manager.signinRedirectCallback();
+        window.history.replaceState(null, "", typeof user.state === "string" ? user.state : "/");
+        this.become(user);
+      } else {
+        const user = await this.manager.getUser();
+        if (user) this.become(user);
+      }
+    } catch {
+      window.history.replaceState(null, "", "/");
+      this.change({ kind: "signedOut", reason: "failed" });
+    }
+  }
+
+  /** Leads to the issuer, and back to where the person is now. */
+  async signIn(): Promise<void> {
+    const { pathname, search } = window.location;
+    try {
+      await this.manager.signinRedirect({ state: pathname === SIGNED_IN_PATH ? "/" : pathname + search });
+    } catch {
+      this.change({ kind: "signedOut", reason: "failed" });
+    }
+  }
+
+  /** Ends the session, here and at the issuer. */
+  async signOut(): Promise<void> {
+    const user = await this.manager.getUser();
+    window.sessionStorage.clear();
+    await this.manager.removeUser();
+    if (this.config.logoutUrl) {
+      window.location.assign(this.config.logoutUrl);
+      return;
+    }
+    this.change({ kind: "signedOut", reason: "none" });
+    window.history.replaceState(null, "", "/");
+    const metadata = await this.manager.metadataService.getMetadata().catch(() => null);
+    if (metadata?.end_session_endpoint) {
+      await this.manager.signoutRedirect(user?.id_token ? { id_token_hint: user.id_token } : {});
+    }
+  }
+
+  /** The bearer token; null when the session has ended. Fails where the issuer had to be asked and did not answer. */
+  async token(): Promise<string | null> {
+    const user = await this.manager.getUser();
+    if (!user) return null;
+    const secondsLeft = this.secondsLeft(user);
+    if (secondsLeft > RENEW_BEFORE_SECS) return this.bearer(user);
+    try {
+      const renewed = await this.renew();
+      if (renewed) return this.bearer(renewed);
+    } catch (error) {
+      if (secondsLeft <= 0) throw error;
+    }
+    return secondsLeft > 0 ? this.bearer(user) : null;
+  }
+
+  /** A fresh session from the refresh token; null when the issuer gives none. Fails where it does not answer. */
+  renew(): Promise<User | null> {
+    // Refresh tokens rotate: two renewals at once would end the session.
+    this.renewal ??= this.renewOnce().finally(() => (this.renewal = null));
+    return this.renewal;
+  }
+
+  /** The API no longer takes the token. */
+  async expire(): Promise<void> {
+    if (this.state.kind === "signedOut") return;
+    await this.manager.removeUser();
+    this.change({ kind: "signedOut", reason: "expired" });
+  }
+
+  subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  private async renewOnce(): Promise<User | null> {
+    const user = await this.manager.getUser();
+    if (!user?.refresh_token) return null;
+    const renewed = await this.manager.signinSilent().catch((error: unknown) => {
+      if (error instanceof ErrorResponse) return null;
+      throw error;
+    });
+    if (renewed) this.become(renewed);
+    return renewed;
+  }
+
+  private become(user: User): void {
+    if (this.secondsLeft(user) <= 0 && !user.refresh_token) {
+      this.change({ kind: "signedOut", reason: "expired" });
+      return;
+    }
+    const identity = identityOf(this.claimsOf(user), this.config.claims);
+    const before = this.state.kind === "signedIn" ? JSON.stringify(this.state.identity) : null;
+    if (JSON.stringify(identity) !== before) this.change({ kind: "signedIn", identity });
+  }
+
+  private bearer(user: User): string | null {
+    return (this.config.token === "id_token" ? user.id_token : user.access_token) ?? null;
+  }
+
+  private secondsLeft(user: User): number {
+    const expires = this.claimsOf(user)["exp"] ?? user.expires_at;
+    return typeof expires === "number" ? expires - Date.now() / 1000 : 0;
+  }
+
+  private claimsOf(user: User): Claims {
+    return this.config.token === "id_token" ? { ...user.profile } : { ...user.profile, ...claimsIn(user.access_token) };
+  }
+
+  private change(state: SessionState): void {
+    this.state = state;
+    this.listeners.forEach((listener) => listener());
+  }
+}
+
+type Claims = Record<string, unknown>;
+
+/** The claims of a JWT; none of a token that is opaque. */
+function claimsIn(token: string): Claims {
+  try {
+    const payload = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
+    const bytes = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0));
+    return JSON.parse(new TextDecoder().decode(bytes)) as Claims;
+  } catch {
+    return {};
+  }
+}
+
+export function identityOf(claims: Claims, names: Config["claims"]): Identity {
+  const claim = (name: string) => claims[name] ?? claims[`custom:${name}`];
+  const text = (value: unknown) => (typeof value === "string" ? value : "");
+  const role = claim(names.role);
+  const roles = (Array.isArray(role) ? role.join(" ") : text(role)).split(/[\s,[\]]+/);
+  const known = (["admin", "operator", "service"] as const).find((name) => roles.includes(name));
+  return { organization: text(claim(names.organization)), user: text(claim(names.user)), role: known ?? null };
+}

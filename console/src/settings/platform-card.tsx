@@ -1,0 +1,213 @@
+import { CircleAlert, CircleCheck, CircleDashed, CirclePause, type LucideIcon } from "lucide-react";
+import { useState, type ReactNode } from "react";
+import { explain, type Integration, type Platform } from "../api";
+import { ChannelIcon } from "../channel-icon";
+import { Foreign } from "../plain-text";
+import { text } from "../text";
+import { exactTime, relativeTime, useNow } from "../time";
+import { ConfirmDialog } from "./confirm-dialog";
+import { ConnectDialog } from "./connect-dialog";
+import { useIntegrationActions } from "./queries";
+
+type State = Integration["status"] | "none";
+type Asking = "connect" | "updateKey" | "disconnect" | "delete" | null;
+
+const ICONS: Record<State, LucideIcon> = {
+  connected: CircleCheck,
+  disconnected: CirclePause,
+  error: CircleAlert,
+  none: CircleDashed,
+};
+
+interface Props {
+  platform: Platform;
+  integration: Integration | undefined;
+  isAdmin: boolean;
+}
+
+export function PlatformCard({ platform, integration, isAdmin }: Props) {
+  const [asking, setAsking] = useState<Asking>(null);
+  const [outcome, setOutcome] = useState<string | null>(null);
+  const actions = useIntegrationActions(platform);
+  const name = text.platform[platform];
+  const state: State = integration?.status ?? "none";
+  const StateIcon = ICONS[state];
+  const done = (sentence: string) => {
+    setAsking(null);
+    setOutcome(sentence);
+  };
+  const test = () => {
+    setOutcome(null);
+    actions.test.mutate(undefined, {
+      onSuccess: (tested) => {
+        const isGood = tested.status === "connected" && !tested.errorMessage && tested.health?.status !== "blocked";
+        setOutcome(isGood ? text.settings.tested(name) : text.settings.testedBad(name));
+      },
+    });
+  };
+  return (
+    <section className="platform-card" data-state={state} aria-label={name}>
+      <header>
+        <ChannelIcon channel={platform} />
+        <h2>{name}</h2>
+        <p className="state">
+          <StateIcon aria-hidden /> {text.settings.state[state]}
+        </p>
+      </header>
+      {integration ? <Facts integration={integration} /> : <p>{text.settings.about[platform]}</p>}
+      {integration?.errorMessage && (
+        <p className="notice error">
+          <CircleAlert aria-hidden /> {integration.errorMessage}
+        </p>
+      )}
+      {actions.test.isError && (
+        <p className="failure" role="alert">
+          {explain(actions.test.error)}
+        </p>
+      )}
+      <p role="status" className="outcome">
+        {actions.test.isPending ? text.settings.testing : outcome}
+      </p>
+      {isAdmin && (
+        <div className="card-actions">
+          {!integration && <Action name="connect" platform={name} isPrimary onClick={() => setAsking("connect")} />}
+          {integration?.status === "disconnected" && (
+            <Action name="reconnect" platform={name} isPrimary onClick={() => setAsking("connect")} />
+          )}
+          {integration && integration.status !== "disconnected" && (
+            <>
+              <Action name="test" platform={name} isDisabled={actions.test.isPending} onClick={test} />
+              <Action
+                name="updateKey"
+                platform={name}
+                isPrimary={state === "error"}
+                onClick={() => setAsking("updateKey")}
+              />
+              <Action name="disconnect" platform={name} onClick={() => setAsking("disconnect")} />
+            </>
+          )}
+          {integration && <Action name="delete" platform={name} onClick={() => setAsking("delete")} />}
+        </div>
+      )}
+      {(asking === "connect" || asking === "updateKey") && (
+        <ConnectDialog
+          platform={platform}
+          integration={integration}
+          isUpdate={asking === "updateKey"}
+          connect={actions.connect}
+          onDone={() => done(text.settings.done.connected(name))}
+          onClose={() => setAsking(null)}
+        />
+      )}
+      {asking === "disconnect" && (
+        <ConfirmDialog
+          title={text.settings.confirm.disconnectTitle(name)}
+          consequences={text.settings.confirm.disconnect}
+          action={text.settings.disconnect}
+          mutation={actions.disconnect}
+          onDone={() => done(text.settings.done.disconnected(name))}
+          onClose={() => setAsking(null)}
+        />
+      )}
+      {asking === "delete" && (
+        <ConfirmDialog
+          title={text.settings.confirm.deleteTitle(name)}
+          consequences={text.settings.confirm.delete}
+          action={text.settings.delete}
+          mutation={actions.remove}
+          onDone={() => done(text.settings.done.deleted(name))}
+          onClose={() => setAsking(null)}
+        />
+      )}
+    </section>
+  );
+}
+
+interface ActionProps {
+  name: "connect" | "reconnect" | "test" | "updateKey" | "disconnect" | "delete";
+  platform: string;
+  isPrimary?: boolean;
+  isDisabled?: boolean;
+  onClick: () => void;
+}
+
+/** A button whose name says which platform it is for, to those who cannot see in which card it is. */
+function Action({ name, platform, isPrimary = false, isDisabled = false, onClick }: ActionProps) {
+  const kind = isPrimary ? "primary" : name === "delete" ? "danger" : "";
+  const label = text.settings[name];
+  return (
+    <button
+      type="button"
+      className={`button ${kind}`}
+      disabled={isDisabled}
+      aria-label={text.settings.named(label, platform)}
+      onClick={onClick}
+    >
+      {label}
+    </button>
+  );
+}
+
+function Facts({ integration }: { integration: Integration }) {
+  const now = useNow();
+  const { credentials, health, webhookVerified, lastSyncedAt, status } = integration;
+  const account = credentials.phoneNumberId ?? credentials.instagramAccountId ?? credentials.facebookPageId;
+  const { settings } = text;
+  return (
+    <dl className="facts">
+      {credentials.displayPhoneNumber && (
+        <Fact name={settings.number}>
+          <Foreign>{credentials.displayPhoneNumber}</Foreign>
+        </Fact>
+      )}
+      <Fact name={settings.account}>
+        <Foreign>{account ?? ""}</Foreign>
+      </Fact>
+      {credentials.wabaId && (
+        <Fact name={settings.business}>
+          <Foreign>{credentials.wabaId}</Foreign>
+        </Fact>
+      )}
+      <Fact name={settings.health}>
+        <span className="health" data-health={health?.status ?? "unknown"}>
+          {health ? settings.healthStatus[health.status] : settings.healthUnknown}
+        </span>
+        {health?.reasons.map((reason) => (
+          <p key={reason} className="faint">
+            {reason}
+          </p>
+        ))}
+      </Fact>
+      <Fact name={settings.webhook}>
+        {status === "disconnected" ? (
+          settings.webhookOff
+        ) : webhookVerified ? (
+          settings.webhookYes
+        ) : (
+          <>
+            {settings.webhookNo}
+            <p className="faint">{settings.webhookNoHint}</p>
+          </>
+        )}
+      </Fact>
+      <Fact name={settings.lastSynced}>
+        {lastSyncedAt ? (
+          <time dateTime={lastSyncedAt} title={exactTime(lastSyncedAt)}>
+            {relativeTime(lastSyncedAt, now)}
+          </time>
+        ) : (
+          settings.never
+        )}
+      </Fact>
+    </dl>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ReactNode }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}

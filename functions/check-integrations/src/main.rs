@@ -1,0 +1,26 @@
+//! Invoked every hour by a schedule.
+
+mod handler;
+
+use handler::Checking;
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::Value;
+use shared::{check::Checker, config, dialog360::Provider, http, store::Store, vault::Vault};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    http::init_logging();
+    let checking = &Checking {
+        checker: Checker {
+            vault: Vault::from_env()?,
+            provider: Provider::from_env()?,
+            webhook_url: config::webhook_url()?,
+        },
+        webhook_secret: config::webhook_token()?,
+        store: Store::from_env().await?,
+    };
+    let handle = |event: LambdaEvent<Value>| async move {
+        http::invoked(handler::handle(checking, event.context.deadline).await)
+    };
+    lambda_runtime::run(service_fn(handle)).await
+}

@@ -1,0 +1,299 @@
+//! The true history of a seed: what was delivered and how it was answered, who owned each account when, what operators asked and
+//! were told. From it follows what the system may show in the end, and what it must.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::Value;
+
+use super::{
+    wire::{Accepted, Item},
+    world::{Kind, Platform, World},
+};
+
+/// How long the webhook believes in an account's owner without asking again.
+const OWNER_CACHE_MS: i64 = 60_000;
+/// A process that was killed is gone after this.
+const DYING_MS: i64 = 300;
+
+/// Now, epoch milliseconds.
+pub(super) fn now_ms() -> i64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// From when to when something was asked and answered, epoch milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: i64,
+    pub(super) end: i64,
+}
+
+/// What a delivery authenticates with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The token of the whole installation.
+    Global,
+    /// The token that was registered for an account of this organization.
+    Organization(usize),
+}
+
+/// One attempt of a delivery.
+#[derive(Debug, Clone)]
+pub(super) struct Attempt {
+    pub(super) proof: Proof,
+    pub(super) span: Span,
+    /// 0 without an answer.
+    pub(super) status: u16,
+}
+
+/// A delivery, and every attempt at it.
+#[derive(Debug, Clone)]
+pub(super) struct Delivered {
+    pub(super) items: Vec<Item>,
+    pub(super) attempts: Vec<Attempt>,
+}
+
+/// Who owns an account: whose integration it is, and whether that is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    Nobody,
+    Connected(usize),
+    Disconnected(usize),
+}
+
+/// A time during which an account may have had an owner: from the request that made it possible to the answer that ended it.
+#[derive(Debug, Clone, Copy)]
+struct Reign {
+    owner: Owner,
+    from: i64,
+    until: Option<i64>,
+}
+
+/// What may become of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outcome {
+    Stored(usize),
+    Quarantined,
+    Ignored,
+}
+
+/// One request of an operator for a message, and its answer.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub(super) span: Span,
+    pub(super) text: usize,
+    pub(super) status: u16,
+    pub(super) code: String,
+    /// The message's status in the answer.
+    pub(super) shown: String,
+}
+
+/// A message under one idempotency key, however often it was asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Send {
+    pub(super) organization: usize,
+    pub(super) conversation: String,
+    pub(super) key: String,
+    pub(super) is_note: bool,
+    /// Several where operators raced with different texts under one key.
+    pub(super) texts: Vec<String>,
+    pub(super) told: Vec<Told>,
+}
+
+/// A change of a conversation by an operator.
+#[derive(Debug, Clone)]
+pub(super) struct Patch {
+    pub(super) organization: usize,
+    pub(super) conversation: String,
+    pub(super) body: Value,
+    pub(super) span: Span,
+    pub(super) status: u16,
+}
+
+/// Everything that happened.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    pub(super) deliveries: Vec<Delivered>,
+    /// The deliveries that hold an item, by index.
+    holding: BTreeMap<Item, Vec<usize>>,
+    reigns: BTreeMap<usize, Vec<Reign>>,
+    /// When all processes of the webhook had been killed.
+    webhook_kills: Vec<i64>,
+    pub(super) accepted: Vec<Accepted>,
+    pub(super) sends: Vec<Send>,
+    pub(super) patches: Vec<Patch>,
+    /// Accounts whose key the provider refused at least once.
+    pub(super) refused: BTreeSet<usize>,
+    /// What was wrong at once.
+    pub(super) wrongs: Vec<String>,
+}
+
+impl History {
+    /// A request is about to make `owner` possible.
+    pub(super) fn may_become(&mut self, account: usize, owner: Owner) {
+        let reigns = self
+            .reigns
+            .entry(account)
+            .or_insert_with(|| vec![Reign { owner: Owner::Nobody, from: i64::MIN, until: None }]);
+        reigns.push(Reign { owner, from: now_ms(), until: None });
+    }
+
+    /// An answer says that `owner` is all that is possible from now on.
+    pub(super) fn is_now(&mut self, account: usize, owner: Owner) {
+        let now = now_ms();
+        for reign in self.reigns.entry(account).or_default() {
+            if reign.owner != owner && reign.until.is_none() {
+                reign.until = Some(now);
+            }
+        }
+    }
+
+    /// Who may own the account now.
+    pub(super) fn owners(&self, account: usize) -> Vec<Owner> {
+        let Some(reigns) = self.reigns.get(&account) else { return vec![Owner::Nobody] };
+        let mut owners: Vec<Owner> = Vec::new();
+        for reign in reigns.iter().filter(|reign| reign.until.is_none()) {
+            if !owners.contains(&reign.owner) {
+                owners.push(reign.owner);
+            }
+        }
+        owners
+    }
+
+    pub(super) fn webhook_was_killed(&mut self) {
+        self.webhook_kills.push(now_ms());
+    }
+
+    /// What may have become of an event about `account` in an attempt: one answer where nobody changed anything at the time.
+    fn outcomes(&self, world: &World, account: Option<usize>, attempt: &Attempt) -> BTreeSet<Outcome> {
+        let Some(account) = account else { return BTreeSet::from([Outcome::Quarantined]) };
+        if world.accounts[account].platform == Platform::Website {
+            return BTreeSet::from([Outcome::Stored(world.accounts[account].owner)]);
+        }
+        let Some(reigns) = self.reigns.get(&account) else { return BTreeSet::from([Outcome::Quarantined]) };
+        let Attempt { proof, span, .. } = attempt;
+        let covers = |organization| *proof == Proof::Global || *proof == Proof::Organization(organization);
+        let mut outcomes = BTreeSet::new();
+        for reign in reigns.iter().filter(|reign| reign.from <= span.end) {
+            let in_force = reign.until.is_none_or(|until| until >= span.start);
+            outcomes.extend(match reign.owner {
+                Owner::Nobody if in_force => Some(Outcome::Quarantined),
+                Owner::Connected(owner) | Owner::Disconnected(owner) if in_force && !covers(owner) => {
+                    Some(Outcome::Quarantined)
+                }
+                Owner::Connected(owner) if in_force => Some(Outcome::Stored(owner)),
+                Owner::Disconnected(_) if in_force => Some(Outcome::Ignored),
+                // Only a token of that organization is believed without a look at the table.
+                Owner::Connected(owner) if *proof == Proof::Organization(owner) => reign
+                    .until
+                    .filter(|until| self.may_be_remembered(*until, span.start))
+                    .map(|_| Outcome::Stored(owner)),
+                Owner::Nobody | Owner::Connected(_) | Owner::Disconnected(_) => None,
+            });
+        }
+        outcomes
+    }
+
+    /// Whether some process may still believe at `at` what ended at `until`.
+    fn may_be_remembered(&self, until: i64, at: i64) -> bool {
+        let was_killed = self.webhook_kills.iter().any(|kill| *kill >= until && kill + DYING_MS < at);
+        at - until < OWNER_CACHE_MS && !was_killed
+    }
+
+    /// A delivery that the provider will repeat until it is taken; its number.
+    pub(super) fn add_delivery(&mut self, items: Vec<Item>) -> usize {
+        let number = self.deliveries.len();
+        for item in &items {
+            let holding = self.holding.entry(*item).or_default();
+            if holding.last() != Some(&number) {
+                holding.push(number);
+            }
+        }
+        self.deliveries.push(Delivered { items, attempts: Vec::new() });
+        number
+    }
+
+    /// Every attempt at an item, with what may have become of it.
+    pub(super) fn attempts_at(&self, world: &World, item: Item) -> Vec<(&Attempt, BTreeSet<Outcome>)> {
+        let (account, kind) = match item {
+            Item::Event(event) => (world.events[event].account, Some(world.events[event].kind)),
+            Item::Status(message, _) => (Some(self.accepted[message].account), None),
+        };
+        let holding = self.holding.get(&item).into_iter().flatten();
+        let attempts = holding.flat_map(|delivery| &self.deliveries[*delivery].attempts);
+        let outcomes = |attempt| match kind {
+            Some(Kind::NoJson) => BTreeSet::from([Outcome::Quarantined]),
+            Some(kind) if kind.is_poison() => {
+                let outcomes = self.outcomes(world, account, attempt).into_iter();
+                outcomes
+                    .map(|outcome| if outcome == Outcome::Ignored { outcome } else { Outcome::Quarantined })
+                    .collect()
+            }
+            _ => self.outcomes(world, account, attempt),
+        };
+        attempts.map(|attempt| (attempt, outcomes(attempt))).collect()
+    }
+}
+
+impl Attempt {
+    /// The provider was told that all of it is stored.
+    pub(super) fn is_taken(&self) -> bool {
+        matches!(self.status, 200 | 201)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn world() -> World {
+        let mut world = World::new(1, 5, now_ms());
+        world.events[0].account = Some(0);
+        world.events[0].kind = Kind::Text;
+        world.accounts[0].platform = Platform::Whatsapp;
+        world
+    }
+
+    fn history() -> History {
+        let mut history = History::default();
+        history.add_delivery(vec![Item::Event(0)]);
+        history.reigns.insert(
+            0,
+            vec![
+                Reign { owner: Owner::Nobody, from: i64::MIN, until: Some(1_000) },
+                Reign { owner: Owner::Connected(3), from: 900, until: Some(10_000) },
+                Reign { owner: Owner::Disconnected(3), from: 9_900, until: None },
+            ],
+        );
+        history
+    }
+
+    fn outcomes(history: &mut History, proof: Proof, start: i64) -> Vec<Outcome> {
+        history.deliveries[0].attempts = vec![Attempt { proof, span: Span { start, end: start + 10 }, status: 200 }];
+        history.attempts_at(&world(), Item::Event(0)).remove(0).1.into_iter().collect()
+    }
+
+    #[test]
+    fn what_becomes_of_an_event_is_certain_where_nobody_changed_anything() {
+        let history = &mut history();
+
+        assert_eq!(outcomes(history, Proof::Global, 500), [Outcome::Quarantined]);
+        assert_eq!(outcomes(history, Proof::Global, 5_000), [Outcome::Stored(3)]);
+        assert_eq!(outcomes(history, Proof::Organization(4), 5_000), [Outcome::Quarantined]);
+        assert_eq!(outcomes(history, Proof::Global, 20_000), [Outcome::Ignored]);
+        assert_eq!(outcomes(history, Proof::Global, 9_950), [Outcome::Stored(3), Outcome::Ignored]);
+    }
+
+    #[test]
+    fn an_owner_is_remembered_for_a_minute_unless_the_process_ends() {
+        let history = &mut history();
+
+        assert_eq!(outcomes(history, Proof::Organization(3), 20_000), [Outcome::Stored(3), Outcome::Ignored]);
+        assert_eq!(outcomes(history, Proof::Organization(3), 70_001), [Outcome::Ignored]);
+        history.webhook_kills.push(11_000);
+        assert_eq!(outcomes(history, Proof::Organization(3), 20_000), [Outcome::Ignored]);
+    }
+}

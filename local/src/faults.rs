@@ -1,0 +1,359 @@
+//! Stands between the functions and an AWS service, and lets calls go wrong as they do in the cloud: refused, lost on the way
+//! there, lost on the way back after they took effect, late.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+};
+use serde_json::{Map, Value, json};
+use tokio::time::sleep;
+
+use crate::{
+    connection::cut,
+    event::json_response,
+    forward::{BODY_LIMIT_BYTES, Forward, operation},
+    iam::Service,
+};
+
+/// Longer than the functions wait for one attempt of a call (1.5 s).
+const TOO_LONG: Duration = Duration::from_millis(1700);
+/// The longest that a slow call takes, in milliseconds: noticeable, and no time-out.
+const SLOW_MS: u64 = 250;
+
+/// What goes wrong, of which calls and how often; clones share everything.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    state: Arc<Mutex<Plan>>,
+    under_way: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Plan {
+    random: fastrand::Rng,
+    per_mille: u32,
+    injected: BTreeMap<String, u64>,
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    /// Refused: too many calls.
+    Throttled,
+    /// Answered with 500; nothing was done.
+    Error,
+    /// Answered with 500 after it took effect.
+    ErrorAfter,
+    /// The connection breaks before it arrives.
+    Broken,
+    /// The connection breaks after it took effect.
+    BrokenAfter,
+    /// No answer in time; nothing was done.
+    TimedOut,
+    /// No answer in time; it took effect.
+    TimedOutAfter,
+    /// It takes effect when nobody waits for it any more, and after its own repetition.
+    Late,
+    /// It takes a while.
+    Slow,
+    /// Another transaction is under way on the item.
+    Conflict,
+    /// The answer is a part of the page: as where 1 MB was read.
+    ShortPage,
+}
+
+impl Fault {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Error => "error",
+            Self::ErrorAfter => "error after it took effect",
+            Self::Broken => "connection broken",
+            Self::BrokenAfter => "connection broken after it took effect",
+            Self::TimedOut => "time-out",
+            Self::TimedOutAfter => "time-out after it took effect",
+            Self::Late => "took effect late",
+            Self::Slow => "slow",
+            Self::Conflict => "transaction conflict",
+            Self::ShortPage => "short page",
+        }
+    }
+
+    /// How often each is chosen, beside the others. What makes a function wait is rarer.
+    fn weights(service: Service) -> &'static [(Self, u32)] {
+        match service {
+            Service::DynamoDb => &[
+                (Self::Throttled, 6),
+                (Self::Error, 4),
+                (Self::ErrorAfter, 6),
+                (Self::Broken, 3),
+                (Self::BrokenAfter, 6),
+                (Self::TimedOut, 1),
+                (Self::TimedOutAfter, 1),
+                (Self::Late, 1),
+                (Self::Slow, 4),
+                (Self::Conflict, 4),
+                (Self::ShortPage, 12),
+            ],
+            Service::Kms => &[
+                (Self::Throttled, 4),
+                (Self::Error, 4),
+                (Self::Broken, 3),
+                (Self::BrokenAfter, 3),
+                (Self::TimedOut, 1),
+                (Self::Slow, 4),
+            ],
+        }
+    }
+
+    /// Whether it can happen to this call.
+    fn applies(self, operation: &str, request: &Map<String, Value>) -> bool {
+        match self {
+            Self::Conflict => matches!(operation, "PutItem" | "UpdateItem" | "DeleteItem" | "TransactWriteItems"),
+            Self::ShortPage => {
+                operation == "Query" && request.get("Limit").and_then(Value::as_u64).is_some_and(|limit| limit > 1)
+            }
+            // A claim on an account that is made when nobody wants it any more would stand until somebody notices.
+            Self::Late => matches!(operation, "PutItem" | "UpdateItem") && !is_of_an_account(request),
+            _ => true,
+        }
+    }
+}
+
+fn is_of_an_account(request: &Map<String, Value>) -> bool {
+    let key = request.get("Item").or(request.get("Key"));
+    key.and_then(|key| key["pk"]["S"].as_str()).is_some_and(|pk| pk.starts_with("ACCOUNT#"))
+}
+
+fn every_name() -> impl Iterator<Item = String> {
+    [Service::DynamoDb, Service::Kms].into_iter().flat_map(|service| {
+        Fault::weights(service).iter().map(move |(fault, _)| format!("{}: {}", service.name(), fault.name()))
+    })
+}
+
+impl Faults {
+    /// Nothing goes wrong until a rate is set.
+    #[must_use]
+    pub fn new() -> Self {
+        let injected = every_name().map(|name| (name, 0)).collect();
+        let plan = Plan { random: fastrand::Rng::with_seed(0), per_mille: 0, injected };
+        Self { state: Arc::new(Mutex::new(plan)), under_way: Arc::default() }
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on, so many calls of a thousand go wrong; which ones, the seed says.
+    pub fn set(&self, per_mille: u32, seed: u64) {
+        let mut plan = self.plan();
+        plan.random = fastrand::Rng::with_seed(seed);
+        plan.per_mille = per_mille;
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn off(&self) {
+        self.plan().per_mille = 0;
+    }
+
+    /// How often each fault was injected, also those that never were.
+    #[must_use]
+    pub fn injected(&self) -> BTreeMap<String, u64> {
+        self.plan().injected.clone()
+    }
+
+    /// Calls that have not taken effect yet, whoever has given up waiting for them.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::SeqCst)
+    }
+
+    /// What the functions' SDK talks to, instead of the service at `endpoint`.
+    pub fn router(&self, service: Service, endpoint: String) -> Router {
+        let behind = Behind { faults: self.clone(), service, forward: Forward::new(endpoint) };
+        Router::new().fallback(pass).layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)).with_state(behind)
+    }
+
+    fn draw(&self, service: Service, operation: &str, request: &Map<String, Value>) -> Option<(Fault, u64)> {
+        let mut plan = self.plan();
+        if plan.random.u32(0..1000) >= plan.per_mille {
+            return None;
+        }
+        let possible = Fault::weights(service).iter().filter(|(fault, _)| fault.applies(operation, request));
+        let possible: Vec<_> = possible.copied().collect();
+        let mut drawn = plan.random.u32(0..possible.iter().map(|(_, weight)| weight).sum());
+        let (fault, _) = possible.into_iter().find(|(_, weight)| {
+            let is_it = drawn < *weight;
+            drawn = drawn.saturating_sub(*weight);
+            is_it
+        })?;
+        let number = plan.random.u64(..);
+        *plan.injected.entry(format!("{}: {}", service.name(), fault.name())).or_default() += 1;
+        Some((fault, number))
+    }
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One service with its faults.
+#[derive(Debug, Clone)]
+struct Behind {
+    faults: Faults,
+    service: Service,
+    forward: Forward,
+}
+
+impl Behind {
+    /// The service's answer. The call goes on when whoever made it goes away: a service does not notice that either.
+    async fn answer(&self, headers: HeaderMap, body: Bytes, after: Duration) -> Response {
+        let forward = self.forward.clone();
+        let under_way = Arc::clone(&self.faults.under_way);
+        under_way.fetch_add(1, Ordering::SeqCst);
+        let call = tokio::spawn(async move {
+            sleep(after).await;
+            let answer = forward.send(&headers, body).await;
+            under_way.fetch_sub(1, Ordering::SeqCst);
+            answer
+        });
+        call.await.map_or_else(|_| StatusCode::BAD_GATEWAY.into_response(), axum::response::IntoResponse::into_response)
+    }
+}
+
+async fn pass(State(behind): State<Behind>, headers: HeaderMap, body: Bytes) -> Response {
+    let operation = operation(&headers).to_owned();
+    let request: Map<String, Value> = serde_json::from_slice(&body).unwrap_or_default();
+    let Some((fault, number)) = behind.faults.draw(behind.service, &operation, &request) else {
+        return behind.answer(headers, body, Duration::ZERO).await;
+    };
+    match fault {
+        Fault::Throttled => refused(throttled(behind.service, number)),
+        Fault::Error => server_error(),
+        Fault::ErrorAfter => {
+            behind.answer(headers, body, Duration::ZERO).await;
+            server_error()
+        }
+        Fault::Broken => cut(),
+        Fault::BrokenAfter => {
+            behind.answer(headers, body, Duration::ZERO).await;
+            cut()
+        }
+        Fault::TimedOut => {
+            sleep(TOO_LONG).await;
+            cut()
+        }
+        Fault::TimedOutAfter => {
+            behind.answer(headers, body, Duration::ZERO).await;
+            sleep(TOO_LONG).await;
+            cut()
+        }
+        Fault::Late => {
+            behind.answer(headers, body, TOO_LONG).await;
+            cut()
+        }
+        Fault::Slow => behind.answer(headers, body, Duration::from_millis(number % SLOW_MS)).await,
+        Fault::Conflict => conflict(&request, number),
+        Fault::ShortPage => {
+            let mut request = request;
+            let limit = request.get("Limit").and_then(Value::as_u64).unwrap_or(1);
+            request.insert("Limit".to_owned(), (1 + number % limit.saturating_sub(1).max(1)).into());
+            behind.answer(headers, Value::Object(request).to_string().into(), Duration::ZERO).await
+        }
+    }
+}
+
+fn refused(kind: &str) -> Response {
+    json_response(StatusCode::BAD_REQUEST, &json!({ "__type": kind, "message": "Rate exceeded, slow down." }))
+}
+
+fn throttled(service: Service, number: u64) -> &'static str {
+    match (service, number % 2) {
+        (Service::DynamoDb, 0) => "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
+        _ => "com.amazon.coral.availability#ThrottlingException",
+    }
+}
+
+fn server_error() -> Response {
+    let body =
+        json!({ "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError", "message": "Internal server error" });
+    json_response(StatusCode::INTERNAL_SERVER_ERROR, &body)
+}
+
+fn conflict(request: &Map<String, Value>, number: u64) -> Response {
+    const PREFIX: &str = "com.amazonaws.dynamodb.v20120810#";
+    let body = match request.get("TransactItems").and_then(Value::as_array) {
+        None => json!({
+            "__type": format!("{PREFIX}TransactionConflictException"), "message": "Transaction is ongoing for the item",
+        }),
+        Some(writes) => {
+            let mut reasons = vec![json!({ "Code": "None" }); writes.len()];
+            if let Some(reason) = usize::try_from(number).ok().and_then(|number| reasons.get_mut(number % writes.len()))
+            {
+                *reason = json!({ "Code": "TransactionConflict", "Message": "Transaction is ongoing for the item" });
+            }
+            json!({
+                "__type": format!("{PREFIX}TransactionCanceledException"),
+                "message": "Transaction cancelled, please refer cancellation reasons for specific reasons",
+                "CancellationReasons": reasons,
+            })
+        }
+    };
+    json_response(StatusCode::BAD_REQUEST, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(value: &Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn nothing_goes_wrong_until_a_rate_is_set() {
+        let faults = Faults::new();
+
+        assert_eq!(faults.draw(Service::DynamoDb, "PutItem", &Map::new()), None);
+        faults.set(1000, 1);
+        assert!(faults.draw(Service::DynamoDb, "PutItem", &Map::new()).is_some());
+        faults.off();
+        assert_eq!(faults.draw(Service::DynamoDb, "PutItem", &Map::new()), None);
+        assert_eq!(faults.injected().values().sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn a_seed_draws_the_same_faults_again() {
+        let faults = Faults::new();
+        let draw = |seed| {
+            faults.set(300, seed);
+            (0..50).map(|_| faults.draw(Service::DynamoDb, "UpdateItem", &Map::new())).collect::<Vec<_>>()
+        };
+
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn a_fault_happens_only_where_it_can() {
+        let page = request(&json!({ "Limit": 5 }));
+        assert!(Fault::ShortPage.applies("Query", &page));
+        assert!(!Fault::ShortPage.applies("Query", &Map::new()) && !Fault::ShortPage.applies("GetItem", &page));
+        assert!(!Fault::Conflict.applies("GetItem", &Map::new()));
+        let claim = request(&json!({ "Item": { "pk": { "S": "ACCOUNT#whatsapp#1" } } }));
+        assert!(!Fault::Late.applies("PutItem", &claim) && Fault::Late.applies("PutItem", &Map::new()));
+    }
+}

@@ -1,0 +1,153 @@
+//! The audit trail: who did what. An entry is written with its effect, never changed, and holds no secret, text, name or phone number.
+
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Expression, Store,
+    expression::{n, s},
+    fault, keys, read, with_key, write,
+};
+use crate::{
+    error::{Error, Result},
+    id::{AccountId, AuditId, ConversationId, MessageId, OrganizationId, QuarantineId},
+    platform::Platform,
+};
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditAction {
+    /// An account was connected.
+    Connected,
+    /// The API key of a connected account was replaced.
+    KeyRotated,
+    /// An account was disconnected.
+    Disconnected,
+    /// An integration was deleted.
+    Deleted,
+    /// The provider's webhook pointed elsewhere and was set to ours again.
+    WebhookRepaired,
+    /// A reply was handed to the provider; what came of it is on the message.
+    Sent,
+    /// An entry of the quarantine was received again.
+    Replayed,
+}
+
+/// Something that was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEntry {
+    /// Its id; tells the time.
+    pub id: AuditId,
+    /// What was done.
+    pub action: AuditAction,
+    /// The user who did it; `None`: the service itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<String>,
+    /// The platform that it was about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub platform: Option<Platform>,
+    /// The account that it was about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub account_id: Option<AccountId>,
+    /// The conversation that it was about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub conversation_id: Option<ConversationId>,
+    /// The message that it was about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub message_id: Option<MessageId>,
+    /// The entry of the quarantine that it was about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub quarantine_id: Option<QuarantineId>,
+}
+
+/// How long an entry is kept: a year and a month, so that a yearly review finds the whole year. Sends are most of it, at some
+/// 250 bytes each.
+const TTL_SECS: i64 = 400 * 24 * 60 * 60;
+
+impl AuditEntry {
+    /// Something that is done now by a user, or by the service.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn new(action: AuditAction, by: Option<&str>, now_ms: i64) -> Result<Self> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(Error::internal)?;
+        Ok(Self {
+            id: AuditId::of(now_ms, &hex::encode(random)),
+            action,
+            by: by.map(str::to_owned),
+            platform: None,
+            account_id: None,
+            conversation_id: None,
+            message_id: None,
+            quarantine_id: None,
+        })
+    }
+
+    /// The same about an account.
+    #[must_use]
+    pub fn about(self, platform: Platform, account: &AccountId) -> Self {
+        Self { platform: Some(platform), account_id: Some(account.clone()), ..self }
+    }
+}
+
+impl Store {
+    /// The write of an entry, to stand in the transaction of its effect.
+    pub(super) fn audit_write(&self, organization: &OrganizationId, entry: &AuditEntry) -> Result<TransactWriteItem> {
+        let put = Put::builder().table_name(&self.table).set_item(Some(item(organization, entry)?));
+        Ok(TransactWriteItem::builder().put(put.build().map_err(Error::internal)?).build())
+    }
+
+    /// Writes an entry whose effect was not in the table. Harmless to repeat.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn audit(&self, organization: &OrganizationId, entry: &AuditEntry) -> Result<()> {
+        let request = self.client.put_item().table_name(&self.table).set_item(Some(item(organization, entry)?));
+        let _turn = self.turn().await?;
+        request.send().await.map(drop).map_err(|error| fault("PutItem", &error))
+    }
+
+    /// Up to `limit` entries before `before`, newest first, and where the next page begins.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn audit_trail(
+        &self,
+        organization: &OrganizationId,
+        before: Option<&AuditId>,
+        limit: usize,
+    ) -> Result<(Vec<AuditEntry>, Option<AuditId>)> {
+        let mut expression = Expression::default();
+        let (pk, sk) = (expression.name(keys::PK), expression.name(keys::SK));
+        let partition = expression.value(s(keys::audit_partition(organization)));
+        // Above every id: times have 13 digits.
+        let before = expression.value(s(before.map_or(":", AuditId::as_str)));
+        let request = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression(format!("{pk} = {partition} AND {sk} < {before}"))
+            .set_expression_attribute_names(expression.names())
+            .set_expression_attribute_values(expression.values())
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
+        let _turn = self.turn().await?;
+        let output = request.send().await.map_err(|error| fault("Query", &error))?;
+        let mut entries =
+            output.items.unwrap_or_default().into_iter().map(read).collect::<Result<Vec<AuditEntry>>>()?;
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let next = entries.last().filter(|_| more).map(|entry| entry.id.clone());
+        Ok((entries, next))
+    }
+}
+
+fn item(organization: &OrganizationId, entry: &AuditEntry) -> Result<super::Item> {
+    let mut item = with_key(write(entry)?, &keys::audit(organization, &entry.id));
+    item.insert(keys::EXPIRES_AT.into(), n(entry.id.epoch_ms() / 1000 + TTL_SECS));
+    Ok(item)
+}
