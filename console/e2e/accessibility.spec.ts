@@ -82,6 +82,15 @@ for (const colorScheme of ["light", "dark"] as const) {
         await page.getByRole("button", { name: text.composer.note, exact: true }).click();
         await page.getByRole("textbox", { name: text.composer.noteLabel }).fill("A note");
         await check(page, "what was answered and refused, and a note");
+        if (size === "phone") {
+          await page.getByRole("button", { name: text.thread.details }).click();
+          await expect(page.getByRole("complementary", { name: text.details.label })).toBeVisible();
+          await check(page, "the customer");
+          await page.goto("/conversations");
+          await page.getByRole("button", { name: text.nav.menu, exact: true }).click();
+          await expect(page.getByRole("region", { name: text.account.label })).toBeVisible();
+          await check(page, "the menu");
+        }
 
         await page.goto("/nowhere");
         await expect(page.getByText(text.errors.pageMissing)).toBeVisible();

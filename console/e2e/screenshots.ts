@@ -78,6 +78,8 @@ test("pictures", async ({ page, otherPage: customers, organization, system }) =>
   await expect(page.getByText(text.settings.state.connected, { exact: true })).toHaveCount(2);
   await picture(page, "socials");
 
+  await organization.connect("facebook");
+  await organization.customer("facebook", { name: "Kwame Mensah", text: "Hi, are you open today?" });
   await customers.setViewportSize({ width: 1440, height: 900 });
   await customers.goto(system.urls.customer);
   const phone = customers.getByRole("region", { name: "WhatsApp 1001" });

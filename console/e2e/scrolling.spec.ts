@@ -8,10 +8,9 @@ const MESSAGES = 5_000;
 /** In one delivery; the provider sends up to 1,000, and waits five seconds for the answer. */
 const BATCH = 100;
 const FRAME_LIMIT_MS = 100;
-/** Another program's burst on the same machine is no jank of ours, so the best of so many runs counts. */
 const RUNS = 3;
 
-test.describe.configure({ mode: "serial", timeout: 300_000 });
+test.describe.configure({ timeout: 300_000 });
 
 /** Delivers texts of `WhatsApp` customers, many at once, as the provider does after an outage. */
 async function deliver(
@@ -38,7 +37,7 @@ async function deliver(
   }
 }
 
-/** Scrolls by `step` pixels a frame until `done` says so; the longest frame, in milliseconds. */
+/** Scrolls by `step` pixels in each of so many frames; the longest of them, in milliseconds. */
 async function scroll(scroller: Locator, step: number, frames: number): Promise<number> {
   return scroller.evaluate(
     (element, { step, frames }) =>
@@ -75,11 +74,85 @@ async function scrollerOf(page: Page, inner: Locator): Promise<Locator> {
   return page.locator("[data-scroller]");
 }
 
-async function bestOf(runs: number, measure: () => Promise<number>): Promise<number> {
-  const longest = [];
-  for (let run = 0; run < runs; run++) longest.push(await measure());
-  console.log(`longest frames, in ms: ${longest.map((ms) => ms.toFixed(0)).join(", ")}`);
-  return Math.min(...longest);
+interface TraceEvent {
+  name: string;
+  pid: number;
+  tid: number;
+  ts: number;
+  dur?: number;
+  /** Processor time, in microseconds. */
+  tdur?: number;
+  args: { name?: string };
+}
+
+/** The most processor time that the page's main thread took from one frame to the next, in milliseconds. */
+function busiestFrame(trace: Buffer): number {
+  const { traceEvents } = JSON.parse(trace.toString()) as { traceEvents: TraceEvent[] };
+  const frames = traceEvents
+    .filter(({ name }) => name === "FireAnimationFrame")
+    .sort((one, other) => one.ts - other.ts);
+  const [first] = frames;
+  if (!first) throw new Error("the trace has no frames");
+  const tasks = traceEvents
+    .filter(({ name, pid, tid }) => name === "ThreadControllerImpl::RunTask" && pid === first.pid && tid === first.tid)
+    .sort((one, other) => one.ts - other.ts);
+  let end = 0;
+  const times = frames.map(() => 0);
+  let frame = 0;
+  // Where the processor time is missing, the task took no more than it lasted.
+  for (const { ts, dur = 0, tdur = dur } of tasks) {
+    // A task within a task is part of it.
+    if (ts < end) continue;
+    end = ts + dur;
+    while (frame + 1 < frames.length && frames[frame + 1]!.ts <= ts) frame++;
+    times[frame]! += tdur / 1000;
+  }
+  return Math.max(...times);
+}
+
+/** Whether the same piece of work takes about as long each time: if not, other programs have the machine. */
+async function isQuiet(page: Page): Promise<boolean> {
+  const other = await page.context().newPage();
+  const times = await other.evaluate(async () => {
+    const times: number[] = [];
+    for (let round = 0; round < 60; round++) {
+      await new Promise(requestAnimationFrame);
+      const start = performance.now();
+      let sum = 0;
+      for (let index = 0; index < 5_000_000; index++) sum = (sum + index * index) % 1_000_003;
+      if (sum >= 0) times.push(performance.now() - start);
+    }
+    // The first ones are compiled first.
+    return times.slice(10);
+  });
+  await other.close();
+  return Math.max(...times) < 3 * Math.min(...times);
+}
+
+/**
+ * No frame may be longer than the limit: by the clock where the machine is quiet, and always by the processor time of the main
+ * thread, which does not depend on who else uses the machine.
+ */
+async function expectSmooth(page: Page, once: () => Promise<number>): Promise<void> {
+  const browser = page.context().browser()!;
+  let wasQuiet = await isQuiet(page);
+  const frames: number[] = [];
+  const work: number[] = [];
+  for (let run = 0; run < RUNS; run++) {
+    await page.bringToFront();
+    await browser.startTracing(page, { categories: ["toplevel", "devtools.timeline"] });
+    frames.push(await once());
+    work.push(busiestFrame(await browser.stopTracing()));
+    wasQuiet = (await isQuiet(page)) && wasQuiet;
+  }
+  const list = (numbers: number[]) => numbers.map((number) => number.toFixed(0)).join(", ");
+  console.log(`longest frames: ${list(frames)} ms by the clock, ${list(work)} ms of processor time`);
+  expect(Math.min(...work), "processor time of the busiest frame, in ms").toBeLessThan(FRAME_LIMIT_MS);
+  if (wasQuiet) {
+    expect(Math.min(...frames), "the longest frame, in ms").toBeLessThan(FRAME_LIMIT_MS);
+  } else {
+    console.log("This machine is busy with something else: frames were not judged by the clock.");
+  }
 }
 
 test("2,000 conversations scroll smoothly; none is doubled or skipped while messages arrive", async ({
@@ -118,12 +191,11 @@ test("2,000 conversations scroll smoothly; none is doubled or skipped while mess
   expect(passed.size, "conversations passed while scrolling").toBe(CONVERSATIONS);
   expect(seen.filter((words) => words === undefined)).toEqual([]);
 
-  const longest = await bestOf(RUNS, async () => {
+  await expectSmooth(page, async () => {
     await scroller.evaluate((element) => (element.scrollTop = 0));
     await page.waitForTimeout(500);
     return scroll(scroller, 300, 200);
   });
-  expect(longest).toBeLessThan(FRAME_LIMIT_MS);
 });
 
 test("a thread of 5,000 messages scrolls smoothly to its beginning, without a jump", async ({ page, organization }) => {
@@ -135,8 +207,7 @@ test("a thread of 5,000 messages scrolls smoothly to its beginning, without a ju
   await expect(bubble(page, `Message ${MESSAGES - 1}.`)).toBeVisible();
   const scroller = page.getByRole("region", { name: text.thread.label });
 
-  const longest = await bestOf(RUNS, () => scroll(scroller, -200, 150));
-  expect(longest).toBeLessThan(FRAME_LIMIT_MS);
+  await expectSmooth(page, () => scroll(scroller, -200, 150));
 
   // What is on screen stays where it is when older messages come above.
   const jump = await scroller.evaluate(async (element) => {

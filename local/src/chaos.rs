@@ -121,8 +121,7 @@ pub async fn run(chaos: &Chaos, say: impl Fn(&str)) -> Result<Report> {
     let faults = Faults::new();
     let mut report = Report::default();
     let mut rig: Option<(Running, Arc<Driver>)> = None;
-    let mut played = 0;
-    for seed in chaos.first.. {
+    for (seed, played) in (chaos.first..).zip(0_u64..) {
         let is_enough = match (chaos.last, chaos.minutes) {
             (Some(last), _) => seed > last,
             (None, Some(minutes)) => began.elapsed() >= Duration::from_secs(60 * minutes),
@@ -131,12 +130,9 @@ pub async fn run(chaos: &Chaos, say: impl Fn(&str)) -> Result<Report> {
         if is_enough || report.failure.is_some() {
             break;
         }
-        if played % SEEDS_PER_START == 0 {
-            if let Some((running, _)) = rig.take() {
-                running.stop().await;
-            }
+        if let Some((running, _)) = rig.take_if(|_| played.is_multiple_of(SEEDS_PER_START)) {
+            running.stop().await;
         }
-        played += 1;
         let (running, driver) = match rig.take() {
             Some(rig) => rig,
             None => start(chaos, &folder, &faults, &say).await?,

@@ -27,6 +27,8 @@ use crate::template::{ACCOUNT_ID, KEY_ID, REGION, key_arn};
 /// The first byte of a ciphertext.
 const FORMAT: u8 = 1;
 const NONCE_BYTES: usize = 12;
+/// KMS takes no longer ciphertext.
+const BLOB_MAX_BYTES: usize = 6144;
 
 /// The emulator and what it was asked.
 #[derive(Clone)]
@@ -117,6 +119,10 @@ impl Kms {
         let invalid = || ("InvalidCiphertextException", String::new());
         let context = canonical_context(&request["EncryptionContext"])?;
         let blob = STANDARD.decode(request["CiphertextBlob"].as_str().unwrap_or_default()).map_err(|_| invalid())?;
+        if !(1..=BLOB_MAX_BYTES).contains(&blob.len()) {
+            let problem = "1 validation error detected: Value at 'ciphertextBlob' failed to satisfy constraint";
+            return Err(("ValidationException", problem.to_owned()));
+        }
         let rest = blob.strip_prefix(&[FORMAT]).ok_or_else(invalid)?;
         let (nonce, wrapped) = rest.split_first_chunk::<NONCE_BYTES>().ok_or_else(invalid)?;
         let key = self
@@ -214,9 +220,13 @@ mod tests {
         let other = Kms::new(&[8; 32], Vec::new());
         assert_eq!(other.answer("Decrypt", &request).unwrap_err().0, "InvalidCiphertextException");
 
-        for blob in ["", "AQ==", "AAAA", "?"] {
+        for blob in ["AQ==", "AAAA", "?"] {
             let request = json!({ "CiphertextBlob": blob, "EncryptionContext": context });
             assert_eq!(kms().answer("Decrypt", &request).unwrap_err().0, "InvalidCiphertextException");
+        }
+        for blob in [String::new(), STANDARD.encode([FORMAT; BLOB_MAX_BYTES + 1])] {
+            let request = json!({ "CiphertextBlob": blob, "EncryptionContext": context });
+            assert_eq!(kms().answer("Decrypt", &request).unwrap_err().0, "ValidationException");
         }
     }
 

@@ -2,20 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
-#[path = "system/shared.rs"]
-mod shared;
 mod support;
 
 use std::{path::Path, process::Command};
 
-use support::target_folder;
+use support::{build_functions, target_folder};
 
 /// What is played: enough for deliveries, sends, rotations, pauses and moves, and done in a minute.
 const ARGUMENTS: [&str; 5] = ["chaos", "--seeds", "1..5", "--events", "100"];
 
 #[test]
 fn nothing_is_lost_doubled_mixed_up_or_told_wrongly_while_everything_fails() {
-    shared::build_functions();
+    build_functions();
     let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
     command.arg("--binaries").arg(target_folder()).args(ARGUMENTS);

@@ -16,7 +16,7 @@ use axum::http::HeaderMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use support::{Rig, Setup, command, eventually, target_folder};
+use support::{Rig, Setup, canaries::Canaries, command, eventually, target_folder};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -379,6 +379,38 @@ async fn the_meter_counts_calls_and_units() {
     assert_eq!(meter["failedConditions"], 1);
     assert_eq!(rig.dynamodb("GetItem", get).await["Item"], item);
     assert_eq!(rig.meter().await["requests"], 3);
+}
+
+#[test]
+fn what_was_sent_is_found_in_a_log() {
+    let body = json!({
+        "apiKey": "a-very-secret-key", "labels": ["a label of theirs"], "platform": "whatsapp_whatsapp",
+        "messages": [{ "from": "491713920012", "text": { "body": "What about \"this\" one, and a lot more?" } }],
+    });
+    let headers = [("Authorization", "Bearer aaaaaaaaaa.bbbbbbbbbb.Cccccccccc")];
+    let is_told = |line: &str| {
+        let data = tempfile::tempdir().unwrap();
+        fs::create_dir(data.path().join("logs")).unwrap();
+        let log = data.path().join("logs/send-message.log");
+        fs::write(&log, "an innocent line\n").unwrap();
+        let canaries = Canaries::default();
+        canaries.plant(&headers, &body.to_string().into());
+        canaries.assert_untold(data.path());
+        fs::write(&log, format!("an innocent line\n{line}\n")).unwrap();
+        std::panic::catch_unwind(|| canaries.assert_untold(data.path())).is_err()
+    };
+
+    for line in [
+        "a-very-secret-key",
+        "panicked at a label of theirs",
+        "{\"to\":\"+491713920012\"}",
+        r#"{"message":"What about \"this\" one, and …"}"#,
+        "aaaaaaaaaa.bbbbbbbbbb.Cccccccccc",
+        "x.Cccccccccc",
+    ] {
+        assert!(is_told(line), "{line}");
+    }
+    assert!(!is_told("whatsapp_whatsapp, 1767877200000"));
 }
 
 #[tokio::test]

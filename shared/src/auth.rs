@@ -55,11 +55,14 @@ pub fn caller(request: &Request, claims: &Claims, allowed: &[Role]) -> Result<Ca
     Ok(Caller { organization, user })
 }
 
-/// A claim by its configured name, or with Cognito's prefix for custom attributes.
+/// A claim by its configured name, or with Cognito's prefix for custom attributes; none where the two contradict each other.
 fn claim(request: &Request, name: &str) -> Option<String> {
     let RequestContext::ApiGatewayV2(context) = request.request_context_ref()? else { return None };
     let claims = &context.authorizer.as_ref()?.jwt.as_ref()?.claims;
-    claims.get(name).or_else(|| claims.get(&format!("custom:{name}"))).cloned()
+    match (claims.get(name), claims.get(&format!("custom:{name}"))) {
+        (Some(plain), Some(custom)) if plain != custom => None,
+        (plain, custom) => plain.or(custom).cloned(),
+    }
 }
 
 /// API Gateway prints a list claim as `[admin operator]`.
@@ -113,6 +116,31 @@ mod tests {
                 token["organizationId"] = organization;
             }
             assert!(matches!(caller(&request(token), &claims(), PEOPLE), Err(Error::NoOrganization)));
+        }
+    }
+
+    #[test]
+    fn claims_that_contradict_each_other_are_none() {
+        let doubled = |name: &str, value: &str| {
+            let mut claims = json!({"sub": "ann", "organizationId": "acme", "role": "admin"});
+            claims[format!("custom:{name}")] = json!(value);
+            caller(&request(claims), &self::claims(), PEOPLE)
+        };
+
+        assert!(doubled("organizationId", "acme").is_ok());
+        assert!(matches!(doubled("organizationId", "globex"), Err(Error::NoOrganization)));
+        assert!(matches!(doubled("role", "operator"), Err(Error::Forbidden)));
+        assert!(matches!(doubled("sub", "bob"), Err(Error::Forbidden)));
+    }
+
+    #[test]
+    fn claims_of_ten_kilobytes_are_refused() {
+        for (name, value) in
+            [("sub", "x".repeat(10_000)), ("role", "admin".repeat(2000)), ("organizationId", "x".repeat(10_000))]
+        {
+            let mut claims = json!({"sub": "ann", "organizationId": "acme", "role": "admin"});
+            claims[name] = json!(value);
+            assert!(caller(&request(claims), &self::claims(), PEOPLE).is_err(), "{name}");
         }
     }
 

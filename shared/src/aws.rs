@@ -8,11 +8,12 @@ use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::{
     config::{
         BehaviorVersion, Region, SharedHttpClient,
+        http::HttpResponse,
         interceptors::InterceptorContext,
         retry::{ClassifyRetry, RetryAction, RetryConfig},
         timeout::TimeoutConfig,
     },
-    error::ProvideErrorMetadata,
+    error::{ProvideErrorMetadata, SdkError},
     operation::{
         delete_item::DeleteItemError, put_item::PutItemError, transact_write_items::TransactWriteItemsError,
         update_item::UpdateItemError,
@@ -36,6 +37,29 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 4;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Why a service did not do what was asked, in words that hold nothing of the request or of an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {code}: {message}")]
+pub struct Fault {
+    operation: &'static str,
+    code: String,
+    message: String,
+}
+
+impl Fault {
+    /// What an error of the SDK says: its own text says too little, and its debug text has the whole answer.
+    #[must_use]
+    pub fn new<E: ProvideErrorMetadata>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Self {
+        let message = match error {
+            SdkError::TimeoutError(_) => "timed out".to_owned(),
+            SdkError::DispatchFailure(failure) => format!("no connection: {failure:?}"),
+            SdkError::ResponseError(_) => "the answer cannot be read".to_owned(),
+            _ => error.message().unwrap_or("no message").to_owned(),
+        };
+        Self { operation, code: error.code().unwrap_or("none").to_owned(), message }
+    }
+}
 
 fn http_client() -> Result<SharedHttpClient, Cause> {
     let tls = TlsContext::builder().with_trust_store(TrustStore::empty().with_pem_certificate(ROOTS)).build()?;

@@ -53,6 +53,22 @@ mod tests {
         assert!(decode(&acme(), "channel=phone", &cursor).is_err());
     }
 
+    /// See *Fuzz it* in the README.
+    #[test]
+    fn fuzz_any_cursor() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            if let Ok(position) = decode(&acme(), "", &text) {
+                assert_eq!(encode(&acme(), "", &position), text, "there is one cursor of a position");
+            }
+            let cursor = encode(&acme(), "", &text);
+            match decode(&acme(), "", &cursor) {
+                Ok(position) => assert_eq!(position, text),
+                Err(_) => assert!(cursor.len() > MAX_BYTES),
+            }
+        });
+    }
+
     proptest! {
         #[test]
         fn arbitrary_text_is_refused(cursor in ".{0,600}") {

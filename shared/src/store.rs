@@ -178,32 +178,33 @@ fn with_key(mut item: Item, key: &Key) -> Item {
 }
 
 fn read<T: DeserializeOwned>(item: Item) -> Result<T> {
-    serde_dynamo::from_item(item).map_err(Error::internal)
+    serde_dynamo::from_item(item).map_err(|error| Error::internal(Misfit::new::<T>(&error)))
+}
+
+/// An item that is not what it is read as. The error of the parser repeats what the item holds; this names the field at most.
+#[derive(Debug, thiserror::Error)]
+#[error("an item does not fit {entity}: {problem}")]
+struct Misfit {
+    entity: &'static str,
+    problem: String,
+}
+
+impl Misfit {
+    fn new<T>(error: &serde_dynamo::Error) -> Self {
+        let text = error.to_string();
+        let problem = if text.starts_with("missing field") { text } else { "a value of the wrong type".to_owned() };
+        Self { entity: std::any::type_name::<T>(), problem }
+    }
 }
 
 fn write<T: serde::Serialize>(entity: T) -> Result<Item> {
     serde_dynamo::to_item(entity).map_err(Error::internal)
 }
 
-/// What failed, in words that hold nothing of the item: the operation, the service's code and its message.
-#[derive(Debug, thiserror::Error)]
-#[error("{operation}: {code}: {message}")]
-struct TableFault {
-    operation: &'static str,
-    code: String,
-    message: String,
-}
-
 /// A fault of the table as the caller of a function sees it: worth a repetition, except where the request itself is wrong.
 fn fault<E: ProvideErrorMetadata>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Error {
-    let code = error.code().map(str::to_owned);
-    let message = match error {
-        SdkError::TimeoutError(_) => "timed out".to_owned(),
-        SdkError::DispatchFailure(failure) => format!("no connection: {failure:?}"),
-        _ => error.message().unwrap_or("no message").to_owned(),
-    };
     let is_ours =
-        matches!(code.as_deref(), Some("ValidationException" | "AccessDeniedException" | "ResourceNotFoundException"));
-    let cause = TableFault { operation, code: code.unwrap_or_else(|| "none".into()), message };
+        matches!(error.code(), Some("ValidationException" | "AccessDeniedException" | "ResourceNotFoundException"));
+    let cause = aws::Fault::new(operation, error);
     if is_ours { Error::internal(cause) } else { Error::Unavailable(cause.into()) }
 }

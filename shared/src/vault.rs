@@ -14,7 +14,8 @@ use std::{
 use aes::Aes256;
 use aws_sdk_kms::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata},
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
     primitives::Blob,
     types::DataKeySpec,
 };
@@ -124,7 +125,7 @@ impl Vault {
             .encryption_context("platform", platform.as_str())
             .send()
             .await
-            .map_err(|error| kms_fault(&error))?;
+            .map_err(|error| kms_fault("GenerateDataKey", &error))?;
         let (Some(plaintext), Some(wrapped)) = (output.plaintext, output.ciphertext_blob) else {
             return Err(Error::internal("KMS answered without a data key"));
         };
@@ -170,8 +171,11 @@ impl Vault {
             .send()
             .await
             .map_err(|error| match error.code() {
-                Some("InvalidCiphertextException" | "IncorrectKeyException") => Error::internal(Unreadable),
-                _ => kms_fault(&error),
+                // Validation: no ciphertext is empty or longer than 6,144 bytes, and the rest of the request is ours.
+                Some("InvalidCiphertextException" | "IncorrectKeyException" | "ValidationException") => {
+                    Error::internal(Unreadable)
+                }
+                _ => kms_fault("Decrypt", &error),
             })?;
         let plaintext = output.plaintext.ok_or_else(|| Error::internal("KMS answered without a data key"))?;
         let unwrapped = Zeroizing::new(plaintext.into_inner());
@@ -191,8 +195,8 @@ impl Vault {
     }
 }
 
-fn kms_fault<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(error: &E) -> Error {
-    let cause = format!("KMS: {}: {}", error.code().unwrap_or("none"), DisplayErrorContext(error));
+fn kms_fault<E: ProvideErrorMetadata>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Error {
+    let cause = aws::Fault::new(operation, error);
     match error.code() {
         Some("AccessDeniedException" | "NotFoundException" | "DisabledException" | "ValidationException") => {
             Error::internal(cause)
@@ -205,6 +209,16 @@ fn derive(data_key: &[u8], info: &[u8]) -> Result<Zeroizing<[u8; KEY_BYTES]>, Un
     let mut key = Zeroizing::new([0; KEY_BYTES]);
     Hkdf::<Sha256>::new(None, data_key).expand(info, key.as_mut()).map_err(|_| Unreadable)?;
     Ok(key)
+}
+
+fn encrypt(key: &[u8], iv: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, Unreadable> {
+    let encryptor = cbc::Encryptor::<Aes256>::new_from_slices(key, iv).map_err(|_| Unreadable)?;
+    Ok(encryptor.encrypt_padded_vec::<Pkcs7>(plaintext))
+}
+
+fn decrypt(key: &[u8], iv: &[u8], ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    let decryptor = cbc::Decryptor::<Aes256>::new_from_slices(key, iv).map_err(|_| Unreadable)?;
+    decryptor.decrypt_padded_vec::<Pkcs7>(ciphertext).map(Zeroizing::new).map_err(|_| Unreadable)
 }
 
 /// Everything that the tag covers, each part with its length before it.
@@ -234,8 +248,7 @@ fn seal_with(
     api_key: &SecretString,
 ) -> Result<SealedKey, Unreadable> {
     let key = derive(data_key, ENCRYPTION_INFO)?;
-    let encryptor = cbc::Encryptor::<Aes256>::new_from_slices(key.as_ref(), &iv).map_err(|_| Unreadable)?;
-    let ciphertext = encryptor.encrypt_padded_vec::<Pkcs7>(api_key.expose_secret().as_bytes());
+    let ciphertext = encrypt(key.as_ref(), &iv, api_key.expose_secret().as_bytes())?;
     let tag = mac(data_key, organization, platform, &iv, &ciphertext)?.finalize().into_bytes();
     Ok(SealedKey {
         version: VERSION,
@@ -259,8 +272,7 @@ fn open_with(
     let (iv, ciphertext, tag) = (decode(&sealed.iv)?, decode(&sealed.ciphertext)?, decode(&sealed.tag)?);
     mac(data_key, organization, platform, &iv, &ciphertext)?.verify_slice(&tag).map_err(|_| Unreadable)?;
     let key = derive(data_key, ENCRYPTION_INFO)?;
-    let decryptor = cbc::Decryptor::<Aes256>::new_from_slices(key.as_ref(), &iv).map_err(|_| Unreadable)?;
-    let plaintext = Zeroizing::new(decryptor.decrypt_padded_vec::<Pkcs7>(&ciphertext).map_err(|_| Unreadable)?);
+    let plaintext = decrypt(key.as_ref(), &iv, &ciphertext)?;
     std::str::from_utf8(&plaintext).map(SecretString::from).map_err(|_| Unreadable)
 }
 
@@ -317,5 +329,84 @@ mod tests {
             }
         }
         assert!(open_with(&DATA_KEY, &acme(), Platform::Whatsapp, &SealedKey { version: 2, ..sealed() }).is_err());
+    }
+
+    /// <https://nvlpubs.nist.gov/nistpubs/Legacy/SP/nistspecialpublication800-38a.pdf>, F.2.5 and F.2.6
+    #[test]
+    fn cbc_is_nists() {
+        let bytes = |text: &str| hex::decode(text).unwrap();
+        let key = bytes("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4");
+        let iv = bytes("000102030405060708090a0b0c0d0e0f");
+        let plaintext = bytes(
+            "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51\
+             30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710",
+        );
+        let ciphertext = bytes(
+            "f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d\
+             39f23369a9d9bacfa530e26304231461b2eb05e2c39be9fcda6c19078c6a9d1b",
+        );
+
+        let encrypted = encrypt(&key, &iv, &plaintext).unwrap();
+
+        // The vectors have no padding; PKCS#7 adds a block to whole ones.
+        assert_eq!(encrypted[..64], ciphertext);
+        assert_eq!(encrypted.len(), 80);
+        assert_eq!(decrypt(&key, &iv, &encrypted).unwrap().as_slice(), plaintext);
+        assert!(decrypt(&key, &iv, &ciphertext).is_err());
+    }
+
+    /// <https://www.rfc-editor.org/rfc/rfc5869#appendix-A.3>: without salt, as here. The output is its first 32 bytes.
+    #[test]
+    fn hkdf_is_the_rfcs() {
+        let derived = derive(&[0x0b; 22], b"").unwrap();
+
+        let expected = "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d";
+        assert_eq!(hex::encode(derived.as_ref()), expected);
+    }
+
+    /// <https://www.rfc-editor.org/rfc/rfc4231#section-4>, cases 1, 2, 3, 6 and 7
+    #[test]
+    fn hmac_is_the_rfcs() {
+        let long = b"This is a test using a larger than block-size key and a larger than block-size data. \
+            The key needs to be hashed before being used by the HMAC algorithm.";
+        let cases: [(&[u8], &[u8], &str); 5] = [
+            (&[0x0b; 20], b"Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
+            (
+                b"Jefe",
+                b"what do ya want for nothing?",
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (&[0xaa; 20], &[0xdd; 50], "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"),
+            (
+                &[0xaa; 131],
+                b"Test Using Larger Than Block-Size Key - Hash Key First",
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+            ),
+            (&[0xaa; 131], long, "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"),
+        ];
+        for (key, data, expected) in cases {
+            let mac = Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(data);
+            assert_eq!(hex::encode(mac.clone().finalize().into_bytes()), expected);
+            assert!(mac.verify_slice(&hex::decode(expected).unwrap()).is_ok());
+        }
+    }
+
+    /// See *Fuzz it* in the README.
+    #[test]
+    fn fuzz_any_stored_key() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            if let Ok(stored) = serde_json::from_slice::<SealedKey>(bytes)
+                && open_with(&DATA_KEY, &acme(), Platform::Whatsapp, &stored).is_ok()
+            {
+                let SealedKey { version, iv, ciphertext, tag, .. } = sealed();
+                assert_eq!((stored.version, stored.iv, stored.ciphertext, stored.tag), (version, iv, ciphertext, tag));
+            }
+            // What only somebody with the data key can make: past the tag, whatever is there opens or is refused.
+            let (iv, ciphertext) = bytes.split_at(bytes.len().min(IV_BYTES));
+            let tag = mac(&DATA_KEY, &acme(), Platform::Whatsapp, iv, ciphertext).unwrap().finalize().into_bytes();
+            let (iv, ciphertext, tag) = (STANDARD.encode(iv), STANDARD.encode(ciphertext), STANDARD.encode(tag));
+            let stored = SealedKey { iv, ciphertext, tag, ..sealed() };
+            drop(open_with(&DATA_KEY, &acme(), Platform::Whatsapp, &stored));
+        });
     }
 }

@@ -27,9 +27,10 @@ export const byLastMessage: Order<Conversation> = {
   leaves: () => true,
 };
 
+/** WhatsApp tells whole seconds: what has the same time stands by its arrival, and else as the API gives it. */
 export const byTime: Order<Message> = {
   id: (message) => message.id,
-  key: (message) => message.id,
+  key: (message) => message.timestamp + message.receivedAt,
   isNewer: (held, fetched) => held.statusHistory.length > fetched.statusHistory.length,
   leaves: () => false,
 };

@@ -197,11 +197,12 @@ function firstUnread(conversation: Conversation, messages: Message[]): string | 
 
 /** From the oldest to the newest. */
 function rowsOf(messages: Message[], outgoing: Outgoing[], hasOlder: boolean, firstNew: string | null): Row[] {
-  const oldestFirst = messages.toReversed();
-  const shown = oldestFirst.map((message, index): Row => {
-    const before = oldestFirst[index - 1];
+  let dayBefore: string | null = null;
+  const shown = messages.toReversed().map((message): Row => {
+    const day = dayOf(message.timestamp);
     // Whether the oldest of those that are loaded is the first of its day is not known as long as there are older ones.
-    const startsDay = before ? dayOf(before.timestamp) !== dayOf(message.timestamp) : !hasOlder;
+    const startsDay = dayBefore === null ? !hasOlder : dayBefore !== day;
+    dayBefore = day;
     return { kind: "message", key: message.id, message, startsDay, isFirstNew: message.id === firstNew };
   });
   return [...shown, ...outgoing.map((entry): Row => ({ kind: "outgoing", key: entry.key, entry }))];

@@ -355,7 +355,7 @@ mod tests {
         for (call, refusal) in refused {
             assert_eq!(stage.answer(call).await.refusal(), refusal);
         }
-        store.disconnect(&stage.account.organization, stage.account.platform, at(1)).await.unwrap();
+        store.disconnect(&stage.account.organization, stage.account.platform, "ann", at(1)).await.unwrap();
         assert_eq!(stage.answer(stage.call()).await.refusal(), (409, "NOT_CONNECTED"));
 
         assert_eq!((stage.provider.calls(), stage.outbound().await), (vec![], vec![]));

@@ -10,7 +10,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     history::{Attempt, History, Outcome, Owner, Patch, Send, Told, now_ms},
-    people,
+    people::{self, platform_of},
     scene::Scene,
     wire::Item,
     world::{self, Kind, Platform, World},
@@ -197,6 +197,9 @@ async fn list(scene: &Scene, organization: usize, path: &str, limit: usize) -> R
     }
 }
 
+/// What a filter of the inbox lets through.
+type Matches = fn(&Value) -> bool;
+
 /// Reads everything of an organization, and compares its lists with each other.
 async fn read(
     scene: &Scene,
@@ -214,16 +217,15 @@ async fn read(
             vec![format!("{positions:?}")],
         );
     }
-    let platform = people::platform_of;
-    let filters: [(&str, &dyn Fn(&Value) -> bool); 8] = [
-        ("channel=whatsapp", &|item| platform(item) == Platform::Whatsapp),
-        ("channel=instagram", &|item| platform(item) == Platform::Instagram),
-        ("channel=facebook", &|item| platform(item) == Platform::Facebook),
-        ("channel=social", &|item| matches!(platform(item), Platform::Instagram | Platform::Facebook)),
-        ("channel=website", &|item| platform(item) == Platform::Website),
-        ("unread=true", &|item| item["unread"] == true),
-        ("status=open", &|item| item["status"] == "open"),
-        ("status=closed", &|item| item["status"] == "closed"),
+    let filters: [(&str, Matches); 8] = [
+        ("channel=whatsapp", |item| platform_of(item) == Platform::Whatsapp),
+        ("channel=instagram", |item| platform_of(item) == Platform::Instagram),
+        ("channel=facebook", |item| platform_of(item) == Platform::Facebook),
+        ("channel=social", |item| matches!(platform_of(item), Platform::Instagram | Platform::Facebook)),
+        ("channel=website", |item| platform_of(item) == Platform::Website),
+        ("unread=true", |item| item["unread"] == true),
+        ("status=open", |item| item["status"] == "open"),
+        ("status=closed", |item| item["status"] == "closed"),
     ];
     let id = |item: &Value| item["id"].as_str().unwrap_or_default().to_owned();
     for (filter, matches) in filters {
@@ -333,10 +335,13 @@ fn events(world: &World, history: &History, places: &[Places], report: &mut Repo
     }
 }
 
+/// The ids of a customer, each with its account.
+type Ids = BTreeSet<(usize, String)>;
+
 /// One conversation for each customer: ids that were shown together once are one customer.
 fn groups(world: &World, places: &[Places], report: &mut Report) {
     for organization in 0..world.organizations.len() {
-        let mut groups: Vec<(BTreeSet<(usize, String)>, Vec<usize>)> = Vec::new();
+        let mut groups: Vec<(Ids, Vec<usize>)> = Vec::new();
         for (index, (event, places)) in world.events.iter().zip(places).enumerate() {
             let Some(account) = event.account else { continue };
             if !places.threads.iter().any(|(found, _)| *found == organization) {
@@ -345,7 +350,7 @@ fn groups(world: &World, places: &[Places], report: &mut Report) {
             // One number has several spellings.
             let phone = event.shown.phone.as_ref().map(|_| world.customers[event.customer].phones[0].clone());
             let ids = phone.into_iter().chain(event.shown.user.clone()).map(|id| (account, id));
-            let mut united = (ids.collect::<BTreeSet<_>>(), vec![index]);
+            let mut united = (ids.collect::<Ids>(), vec![index]);
             let (same, others) = groups.into_iter().partition(|(ids, _)| !ids.is_disjoint(&united.0));
             groups = others;
             for (ids, indexes) in same {
@@ -504,7 +509,7 @@ impl<'a> Of<'a> {
         }
         let inbound = events.iter().filter(|(event, _)| world.events[*event].kind.is_from_customer());
         let last_inbound = inbound.clone().map(|(event, _)| world.events[*event].at).max();
-        let closes_at = last_inbound.filter(|_| people::platform_of(json) != Platform::Website).map(|at| at + DAY_MS);
+        let closes_at = last_inbound.filter(|_| platform_of(json) != Platform::Website).map(|at| at + DAY_MS);
         if millis(&json["window"]["closesAt"]) != closes_at
             || json["window"]["open"] != closes_at.is_some_and(|at| at > now_ms())
         {
@@ -518,12 +523,12 @@ impl<'a> Of<'a> {
         }
         if let Some((event, _)) = events
             .iter()
-            .find(|(event, _)| world.events[*event].shown.phone.is_some() || !world.events[*event].shown.user.is_none())
+            .find(|(event, _)| world.events[*event].shown.phone.is_some() || world.events[*event].shown.user.is_some())
         {
             let customer = &world.customers[world.events[*event].customer];
             let phone = json["customer"]["phone"].as_str();
             // Messenger and Instagram tell no names.
-            let named = match people::platform_of(json) {
+            let named = match platform_of(json) {
                 Platform::Whatsapp | Platform::Website => json["customer"]["name"] == customer.name.as_str(),
                 Platform::Instagram | Platform::Facebook => true,
             };
@@ -613,7 +618,8 @@ impl<'a> Of<'a> {
         if self.has_several_ids(inbound) {
             return;
         }
-        let patches = self.patches().into_iter().filter(|patch| !patch.body["status"].is_null());
+        let patches = self.patches().into_iter().filter(|patch| patch.conversation == conversation.id());
+        let patches = patches.filter(|patch| !patch.body["status"].is_null());
         let patches: Vec<&Patch> = patches.collect();
         let Some(last) = patches.iter().max_by_key(|patch| patch.span.start) else { return };
         let is_certain = patches.iter().all(|patch| patch.span == last.span || patch.span.end < last.span.start);
@@ -769,21 +775,21 @@ fn send_is_wrong(
             _ => Some(format!("{key} is {status}, and the provider never accepted it")),
         };
     };
-    let sent = &history.accepted[*index];
+    let taken = &history.accepted[*index];
     if said_failed {
         return Some(format!("{key} was answered as certainly not sent, and the provider accepted it"));
     }
-    let platform = world.accounts[sent.account].platform;
+    let platform = world.accounts[taken.account].platform;
     let to_customer = conversation
         .messages
         .iter()
         .find_map(|message| event_of(world, message))
         .map(|event| &world.customers[world.events[event].customer]);
     if let Some(customer) = to_customer
-        && !customer.phones.contains(&sent.to)
-        && customer.user.as_ref() != Some(&sent.to)
+        && !customer.phones.contains(&taken.to)
+        && customer.user.as_ref() != Some(&taken.to)
     {
-        return Some(format!("{key} went to {} and not to {customer:?}", sent.to));
+        return Some(format!("{key} went to {} and not to {customer:?}", taken.to));
     }
     // Statuses that came while the organization had the account.
     let stored = BTreeSet::from([Outcome::Stored(send.organization)]);
@@ -791,7 +797,7 @@ fn send_is_wrong(
         let attempts = history.attempts_at(world, Item::Status(accepted[0], index));
         attempts.iter().any(|(attempt, outcomes)| attempt.is_taken() && *outcomes == stored)
     };
-    let statuses = sent.statuses.iter().enumerate();
+    let statuses = taken.statuses.iter().enumerate();
     let came: Vec<&str> = statuses.filter(|(index, _)| came(*index)).map(|(_, (name, _))| *name).collect();
     let mut least = if answered(201) { "accepted" } else { "sending" };
     let is_named = platform == Platform::Whatsapp || answered(201) || came.contains(&"sent");
@@ -804,7 +810,7 @@ fn send_is_wrong(
     if rank(status) < rank(least) {
         return Some(format!("{key} is {status}, and {came:?} came: at least {least}"));
     }
-    let most = sent
+    let most = taken
         .statuses
         .iter()
         .map(|(name, _)| *name)
@@ -814,7 +820,7 @@ fn send_is_wrong(
     if platform == Platform::Whatsapp && rank(status) > rank(most) {
         return Some(format!("{key} is {status}, and no more than {most} was ever reported"));
     }
-    if status == "failed" && !sent.statuses.iter().any(|(name, _)| *name == "failed") {
+    if status == "failed" && !taken.statuses.iter().any(|(name, _)| *name == "failed") {
         return Some(format!("{key} is failed, and the provider accepted it"));
     }
     None

@@ -136,7 +136,7 @@ fn plan(world: &World, random: &mut Rng) -> Vec<Planned> {
         while !rest.is_empty() {
             let size = if platform == Platform::Website { 1 } else { size(random).min(rest.len()) };
             // What is not JSON stands alone.
-            let readable = rest.iter().take_while(|event| world.events[**event].kind != Kind::NoJson).count();
+            let readable = rest.iter().take_while(|event| world.events[**event].kind != Kind::NotJson).count();
             let (chunk, others) = rest.split_at(size.min(readable).max(1));
             let delayed = if random.u8(0..20) == 0 { random.u64(..span_ms.max(1)) } else { random.u64(..200) };
             let items = chunk.iter().map(|event| Item::Event(*event)).collect();
@@ -146,9 +146,9 @@ fn plan(world: &World, random: &mut Rng) -> Vec<Planned> {
         }
     }
     let original = planned.clone();
-    let is_readable = |planned: &&Planned| !matches!(planned.items[..], [Item::Event(event)] if world.events[event].kind == Kind::NoJson);
+    let is_readable = |planned: &&Planned| !matches!(planned.items[..], [Item::Event(event)] if world.events[event].kind == Kind::NotJson);
     for one in &original {
-        let later = one.due_ms + random.u64(..span_ms / 2 + 1);
+        let later = one.due_ms + random.u64(..=span_ms / 2);
         match random.u8(0..24) {
             // The same again.
             0 => planned.push(Planned { due_ms: later, ..one.clone() }),
@@ -171,7 +171,7 @@ fn plan(world: &World, random: &mut Rng) -> Vec<Planned> {
         }
     }
     // Now and then as much as fits into one delivery, with repetitions in itself.
-    if world.seed % 16 == 0 {
+    if world.seed.is_multiple_of(16) {
         let platform = PLATFORMS[random.usize(..3)];
         let items = original.iter().filter(|one| one.platform == platform).filter(is_readable);
         let items: Vec<Item> = items.flat_map(|one| one.items.iter().copied()).collect();

@@ -225,7 +225,7 @@ impl History {
         let holding = self.holding.get(&item).into_iter().flatten();
         let attempts = holding.flat_map(|delivery| &self.deliveries[*delivery].attempts);
         let outcomes = |attempt| match kind {
-            Some(Kind::NoJson) => BTreeSet::from([Outcome::Quarantined]),
+            Some(Kind::NotJson) => BTreeSet::from([Outcome::Quarantined]),
             Some(kind) if kind.is_poison() => {
                 let outcomes = self.outcomes(world, account, attempt).into_iter();
                 outcomes

@@ -271,8 +271,8 @@ pub(super) async fn change(scene: &Scene, organization: usize, conversation: &st
     let path = format!("conversations/{conversation}");
     let answer = scene.api(organization, "operator", "PATCH", &path, None, &body).await;
     let span = Span { start, end: now_ms() };
-    let patch = Patch { organization, conversation: conversation.to_owned(), body, span, status: answer.status };
-    scene.history().patches.push(patch);
+    let conversation = conversation.to_owned();
+    scene.history().patches.push(Patch { organization, conversation, body, span, status: answer.status });
     answer
 }
 

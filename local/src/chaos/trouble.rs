@@ -51,13 +51,12 @@ pub(super) async fn make(scene: Arc<Scene>) {
                 0..=9 => "rate_limit",
                 10..=19 => "rate_limit_400",
                 20..=34 => "server_error",
-                35..=59 => "drop_after_accept",
-                60..=79 => "slow_answer",
-                80..=88 => "reject:131026",
+                35..=54 => "slow_answer",
+                55..=63 => "reject:131026",
                 // The key is refused although it is right: only where nobody else expects it to work.
-                89..=97 if scene.world.accounts[account].fate == Fate::Pauses => "unauthorized",
+                64..=72 if scene.world.accounts[account].fate == Fate::Pauses => "unauthorized",
                 // It takes ten seconds until a send gives up.
-                98 if scene.world.seed % 5 == 0 => "timeout",
+                73 if scene.world.seed.is_multiple_of(5) => "timeout",
                 _ => "drop_after_accept",
             };
             let mut body = json!({ "fault": fault, "calls": 1, "accountId": scene.world.accounts[account].id });

@@ -32,7 +32,7 @@ const NOBODYS: &str = "799999999999";
 /// The body of a delivery; all items are of `platform`.
 pub(super) fn body(world: &World, accepted: &[Accepted], platform: Platform, items: &[Item]) -> String {
     if let [Item::Event(event)] = items
-        && world.events[*event].kind == Kind::NoJson
+        && world.events[*event].kind == Kind::NotJson
     {
         return format!("{{ not json {}", world.events[*event].mark);
     }
@@ -74,7 +74,7 @@ fn whatsapp<'a>(world: &World, accepted: &[Accepted], id: &str, items: impl Iter
             }
             Item::Event(event) => &world.events[*event],
         };
-        if event.kind == Kind::NoKind {
+        if event.kind == Kind::Unnamed {
             let value = json!({ "messaging_product": "whatsapp", "metadata": metadata, "surprise": event.mark });
             changes.push(json!({ "field": "messages", "value": value }));
             continue;
@@ -89,7 +89,7 @@ fn whatsapp<'a>(world: &World, accepted: &[Accepted], id: &str, items: impl Iter
         }
         match event.kind {
             Kind::Echo => echoes.push(whatsapp_message(event, "to", "to_user_id")),
-            Kind::NoObject => messages.push(json!(event.mark)),
+            Kind::NotObject => messages.push(json!(event.mark)),
             _ => messages.push(whatsapp_message(event, "from", "from_user_id")),
         }
     }
@@ -108,7 +108,7 @@ fn whatsapp<'a>(world: &World, accepted: &[Accepted], id: &str, items: impl Iter
 
 fn whatsapp_message(event: &Event, phone_key: &str, user_key: &str) -> Value {
     let mut message = json!({ "timestamp": (event.at / 1000).to_string() });
-    if event.kind == Kind::NoId {
+    if event.kind == Kind::WithoutId {
         message["surprise"] = event.mark.as_str().into();
     } else {
         message["id"] = event.id.as_str().into();
@@ -169,16 +169,16 @@ fn meta_message(event: &Event, account: &str) -> Value {
     let (from, to) = if event.kind == Kind::Echo { (account, customer) } else { (customer, account) };
     let mut item = json!({ "sender": { "id": from }, "recipient": { "id": to }, "timestamp": event.at });
     match event.kind {
-        Kind::NoObject => return json!(event.mark),
-        Kind::NoKind => item["surprise"] = event.mark.as_str().into(),
-        Kind::NoId => item["message"] = json!({ "text": event.text }),
+        Kind::NotObject => return json!(event.mark),
+        Kind::Unnamed => item["surprise"] = event.mark.as_str().into(),
+        Kind::WithoutId => item["message"] = json!({ "text": event.text }),
         Kind::Photo => {
             let attachment =
                 json!({ "type": "image", "payload": { "url": format!("https://example.com/{}", event.mark) } });
             item["message"] = json!({ "mid": event.id, "attachments": [attachment] });
         }
         Kind::Echo => item["message"] = json!({ "mid": event.id, "text": event.text, "is_echo": true }),
-        Kind::Text | Kind::NoJson => item["message"] = json!({ "mid": event.id, "text": event.text }),
+        Kind::Text | Kind::NotJson => item["message"] = json!({ "mid": event.id, "text": event.text }),
     }
     item
 }

@@ -66,13 +66,13 @@ pub(super) enum Kind {
     /// The business writes from its telephone or its page.
     Echo,
     /// An item without an id.
-    NoId,
+    WithoutId,
     /// An item that is no object.
-    NoObject,
+    NotObject,
     /// An item of no known kind.
-    NoKind,
+    Unnamed,
     /// A body that is not JSON.
-    NoJson,
+    NotJson,
 }
 
 /// Something that the provider has to tell.
@@ -131,7 +131,7 @@ impl fmt::Display for Platform {
 impl Kind {
     /// Nobody can understand it.
     pub(super) fn is_poison(self) -> bool {
-        matches!(self, Self::NoId | Self::NoObject | Self::NoKind | Self::NoJson)
+        matches!(self, Self::WithoutId | Self::NotObject | Self::Unnamed | Self::NotJson)
     }
 
     pub(super) fn is_from_customer(self) -> bool {
@@ -271,10 +271,10 @@ impl World {
             let milliseconds = if platform == Platform::Whatsapp { 0 } else { random.i64(0..1000) };
             let kind = match (platform, random.u8(0..100)) {
                 (Platform::Website, _) => Kind::Text,
-                (_, 0..=1) => Kind::NoId,
-                (_, 2) => Kind::NoObject,
-                (_, 3..=4) => Kind::NoKind,
-                (_, 5) => Kind::NoJson,
+                (_, 0..=1) => Kind::WithoutId,
+                (_, 2) => Kind::NotObject,
+                (_, 3..=4) => Kind::Unnamed,
+                (_, 5) => Kind::NotJson,
                 (_, 6..=11) => Kind::Echo,
                 (_, 12..=16) => Kind::Photo,
                 _ => Kind::Text,
@@ -284,7 +284,7 @@ impl World {
             let account = (platform == Platform::Website || random.u8(0..60) > 0).then_some(account);
             let shown = shown(&self.customers[customer], platform, random);
             self.events.push(Event {
-                account: account.filter(|_| kind != Kind::NoJson),
+                account: account.filter(|_| kind != Kind::NotJson),
                 customer,
                 shown,
                 kind,

@@ -3,10 +3,13 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+pub mod canaries;
+
 use std::{
     env,
     fs::{self, File},
     io::{BufRead as _, BufReader},
+    mem,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Once, OnceLock},
@@ -18,6 +21,7 @@ use axum::{
     body::Bytes,
     http::{HeaderMap, Request},
 };
+use canaries::Canaries;
 use local::client::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -75,7 +79,7 @@ pub fn build_functions() {
     });
 }
 
-/// A running system with a data folder of its own; it is stopped when dropped.
+/// A running system with a data folder of its own; it is stopped when dropped, and its logs are searched for what was sent to it.
 #[derive(Debug)]
 pub struct Rig {
     /// `http://127.0.0.1:3000`
@@ -88,6 +92,7 @@ pub struct Rig {
     data: Option<TempDir>,
     process: Child,
     client: Client,
+    canaries: Canaries,
 }
 
 /// An answer, whole.
@@ -145,10 +150,10 @@ impl Rig {
     pub fn start_with(setup: Setup) -> Self {
         let data = tempfile::tempdir().unwrap();
         share_signing_key(data.path());
-        Self::run(setup, data, 0)
+        Self::run(setup, data, 0, Canaries::default())
     }
 
-    fn run(setup: Setup, data: TempDir, port: u16) -> Self {
+    fn run(setup: Setup, data: TempDir, port: u16, canaries: Canaries) -> Self {
         let log = File::create(data.path().join("rig.log")).unwrap();
         let mut process = command(&setup, data.path(), port).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
@@ -158,6 +163,12 @@ impl Rig {
         });
         assert_eq!(ready["event"], "ready");
         let address = |name: &str| ready[name].as_str().unwrap().to_owned();
+        for (_, secret) in &setup.variables {
+            canaries.plant_text(secret);
+        }
+        for secret in ["webhook-token", "encryption-key"] {
+            canaries.plant_text(&fs::read_to_string(data.path().join(secret)).unwrap_or_default());
+        }
         Self {
             api: address("api"),
             webhook: address("webhook"),
@@ -166,6 +177,7 @@ impl Rig {
             data: Some(data),
             process,
             client: Client::default(),
+            canaries,
         }
     }
 
@@ -206,7 +218,7 @@ impl Rig {
         }
         let port = self.api.rsplit(':').next().unwrap().parse().unwrap();
         let data = self.data.take().unwrap();
-        Self::run(self.setup.clone(), data, port)
+        Self::run(self.setup.clone(), data, port, mem::take(&mut self.canaries))
     }
 
     /// Any request.
@@ -215,9 +227,28 @@ impl Rig {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = self.client.send(request.body(body.into()).unwrap(), TIME_LIMIT).await;
+        let body = body.into();
+        let private = self.canaries.plant(headers, &body);
+        let answer = self.client.send(request.body(body).unwrap(), TIME_LIMIT).await;
         let (parts, body) = answer.unwrap_or_else(|error| panic!("{method} {url}: {error}")).into_parts();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        let answer = Answer { status: parts.status.as_u16(), headers: parts.headers, body };
+        if url.starts_with(&self.provider) || url.contains("/local/token") {
+            // The tokens that it was given.
+            self.canaries.plant(&[], &answer.body);
+        } else if answer.status >= 400 {
+            let text = answer.text();
+            let repeated = private.iter().find(|private| text.contains(private.as_str()));
+            assert_eq!(repeated, None, "{method} {url}: a refusal repeats what was sent: {text}");
+        }
+        answer
+    }
+
+    /// Searches the logs for what was sent so far.
+    ///
+    /// # Panics
+    /// When one tells it.
+    pub fn assert_untold(&self) {
+        self.canaries.assert_untold(self.data());
     }
 
     /// A token of the local authorizer.
@@ -370,15 +401,22 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        let Ok(None) = self.process.try_wait() else { return };
+        // It goes on as another.
+        let Some(data) = &self.data else { return };
+        let data = data.path().to_owned();
+        let runs = matches!(self.process.try_wait(), Ok(None));
         if thread::panicking() {
-            let log = self.data.as_ref().map(|data| fs::read_to_string(data.path().join("rig.log")));
-            eprintln!("the rig said:\n{}", log.and_then(Result::ok).unwrap_or_default());
+            if runs {
+                eprintln!("the rig said:\n{}", fs::read_to_string(data.join("rig.log")).unwrap_or_default());
+            }
             // The test has failed already: be quick.
             drop(self.process.kill());
             drop(self.process.wait());
         } else {
-            self.stop();
+            if runs {
+                self.stop();
+            }
+            self.canaries.assert_untold(&data);
         }
     }
 }

@@ -1,10 +1,14 @@
 //! Requests that make no sense or come from nobody: a clear refusal with a stable code, nothing stored, no process lost.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use local::authorizer::SigningKey;
+use rsa::{
+    PrivateKey,
+    pkcs8::{DecodePrivateKey as _, EncodePublicKey as _, LineEnding},
+};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -471,6 +475,8 @@ fn a_token_that_is_none_opens_nothing() {
             claims[name] = value;
             format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode(claims.to_string()))
         };
+        let pem = fs::read_to_string(rig.data().join("signing-key.pem")).unwrap();
+        let private = PrivateKey::from_pkcs8_pem(&pem).unwrap();
         let key = SigningKey::open(&rig.data().join("signing-key.pem")).unwrap();
         let signed = |name: &str, value: Value| {
             let mut claims = decoded(claims);
@@ -512,6 +518,11 @@ fn a_token_that_is_none_opens_nothing() {
             forged(good, &hs, hs256(modulus.as_bytes())),
             forged(good, &hs, hs256(&URL_SAFE_NO_PAD.decode(&modulus).unwrap())),
             forged(good, &hs, hs256(key_set.to_string().as_bytes())),
+            forged(good, &hs, hs256(private.as_public_key().to_public_key_pem(LineEnding::LF).unwrap().as_bytes())),
+            forged(good, &hs, hs256(private.as_public_key().to_public_key_der().unwrap().as_bytes())),
+            // A key that the token brings along is nobody's.
+            forged(good, &with("jwk", key_set["keys"][0].clone()), |_| vec![1; 256]),
+            forged(good, &with("jku", json!(format!("{}/keys.json", rig.provider))), |_| vec![1; 256]),
             forged(good, &hs, hs256(b"")),
         ];
         assert_eq!(rig.api("GET", "/api/v1/conversations", &signed("extra", json!(1)), Value::Null).await.0, 200);
@@ -563,6 +574,7 @@ fn a_token_without_organization_role_or_user_may_do_nothing() {
             json!(format!("{organization}/x")),
             json!("ä"),
             json!("x".repeat(129)),
+            json!("x".repeat(10_000)),
             json!([organization, "b"]),
             json!(["a b"]),
         ] {
@@ -577,12 +589,17 @@ fn a_token_without_organization_role_or_user_may_do_nothing() {
             json!("admin#"),
             json!(["viewer"]),
             json!(true),
+            json!("admin".repeat(2000)),
         ] {
             refused.push((token("role", value.clone()), "FORBIDDEN", value));
         }
-        for value in [Value::Null, json!(""), json!(" "), json!("x".repeat(129))] {
+        for value in [Value::Null, json!(""), json!(" "), json!("x".repeat(129)), json!("x".repeat(10_000))] {
             refused.push((token("sub", value.clone()), "FORBIDDEN", value));
         }
+        // Cognito's spelling beside the plain one, and they do not agree.
+        refused.push((token("custom:organizationId", json!("another")), "NO_ORGANIZATION", json!("doubled")));
+        refused.push((token("custom:role", json!("operator")), "FORBIDDEN", json!("doubled")));
+        refused.push((token("custom:sub", json!("eve")), "FORBIDDEN", json!("doubled")));
 
         for operation in operations().iter().filter(|operation| operation.is_of_the_api) {
             let path = operation.path.replace("{conversationId}", text(&target.conversation["id"]));
@@ -597,6 +614,32 @@ fn a_token_without_organization_role_or_user_may_do_nothing() {
             rig.api("GET", "/api/v1/conversations", &token("role", json!(["x", "admin"])), Value::Null).await.0,
             200
         );
+        target.is_untouched().await;
+    });
+}
+
+/// RFC 7519, section 4: a parser refuses doubled names, or takes the last. Who gets in by one is who is seen.
+#[test]
+fn of_doubled_claims_the_last_is_the_only_one() {
+    run(async |rig| {
+        let (target, own) = (Target::new(rig).await, Target::new(rig).await);
+        let pem = fs::read_to_string(rig.data().join("signing-key.pem")).unwrap();
+        let key = PrivateKey::from_pkcs8_pem(&pem).unwrap();
+        let [header, claims, _] = own.organization.admin.split('.').collect::<Vec<_>>().try_into().unwrap();
+        let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+        let (mine, theirs) = (own.organization.id.as_str(), target.organization.id.as_str());
+        let single = format!(r#""organizationId":"{mine}""#);
+        let doubled = claims.replace(&single, &format!(r#""organizationId":"{theirs}",{single}"#));
+        assert_ne!(doubled, claims);
+        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(doubled));
+        let signature = key.pkcs1v15_sign::<rsa::sha2::Sha256>(signed.as_bytes()).unwrap();
+        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+
+        let (status, answer) = rig.api("GET", "/api/v1/conversations", &token, Value::Null).await;
+        let (foreign, _) = rig.api("GET", &target.conversation_path(), &token, Value::Null).await;
+
+        assert_eq!((status, &answer["data"]["items"][0]["id"]), (200, &own.conversation["id"]), "{answer}");
+        assert_eq!(foreign, 404);
         target.is_untouched().await;
     });
 }

@@ -437,14 +437,16 @@ fn a_delivery_about_an_own_account_changes_no_message_of_another_organization() 
     });
 }
 
-async fn integration_item(rig: &Rig, organization: &str, platform: &str) -> Value {
+/// An integration as it is in the table.
+pub async fn integration_item(rig: &Rig, organization: &str, platform: &str) -> Value {
     let key = json!({ "pk": { "S": format!("ORG#{organization}") }, "sk": { "S": format!("INTEGRATION#{platform}") } });
     let answer = rig.dynamodb("GetItem", json!({ "TableName": table(rig).await, "Key": key })).await;
     assert!(answer["Item"]["credentials"]["M"]["sealedKey"].is_object(), "{answer}");
     answer["Item"].clone()
 }
 
-async fn put(rig: &Rig, item: &Value) {
+/// Puts an item into the table, past the functions.
+pub async fn put(rig: &Rig, item: &Value) {
     let answer = rig.dynamodb("PutItem", json!({ "TableName": table(rig).await, "Item": item })).await;
     assert_eq!(answer, json!({}));
 }

@@ -15,10 +15,13 @@ mod logs;
 mod metrics;
 mod numbers;
 mod openapi;
+mod permissions;
 mod quarantine;
 mod receiving;
+mod sealed_keys;
 mod sending;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;
 mod webhook;
+mod webhook_attacks;

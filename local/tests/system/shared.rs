@@ -39,6 +39,7 @@ pub fn run(test: impl AsyncFnOnce(&'static Rig)) {
     });
     let rig = &SHARED.rig;
     RUNTIME.block_on(test(rig));
+    rig.assert_untold();
 }
 
 /// A rig for one test alone: for restarts, kills, meters and other parameters.

@@ -386,6 +386,25 @@ mod tests {
         assert_eq!(super::parse(body.to_string().as_bytes(), NOW_MS), Err(NotUnderstood::TooManyItems));
     }
 
+    /// See *Fuzz it* in the README.
+    #[test]
+    fn fuzz_any_body() {
+        bolero::check!().for_each(|body: &[u8]| {
+            let Ok(events) = parse(body, NOW_MS) else { return };
+            assert_eq!(Ok(&events), parse(body, NOW_MS).as_ref(), "read twice, it says the same");
+            for event in events {
+                let message = match event.kind {
+                    EventKind::Message(message) => message,
+                    EventKind::Echo(echo) => echo.message,
+                    _ => continue,
+                };
+                assert!((1..=MAX_EXTERNAL_ID_BYTES).contains(&message.external_id.len()));
+                assert!(!message.content.preview().trim().is_empty());
+                assert!(message.timestamp.is_none_or(|time| (1..=NOW_MS + MAX_AHEAD_MS).contains(&time)));
+            }
+        });
+    }
+
     #[test]
     fn whatsapp_is_recognised_without_its_object() {
         let mut body = json!({"entry": [{"id": "1", "changes": [{"field": "messages", "value": {

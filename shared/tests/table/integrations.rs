@@ -260,7 +260,7 @@ async fn a_refusal_says_nothing_of_a_newer_key() {
     // Connected again with a new key, while a reply with the old one is on its way to the provider.
     let mut rotated = integration(&organization, &account, 1);
     rotated.credentials.sealed_key = sealed("bmV3");
-    store.put_integration(&rotated, Some(&asked)).await.unwrap();
+    store.put_integration(&rotated, Some(&asked), "ann").await.unwrap();
     store.mark_refused(&asked, "Connect again", at(2)).await.unwrap();
 
     assert_eq!(store.integration(&organization, PLATFORM).await.unwrap(), Some(rotated));

@@ -18,6 +18,9 @@ const EMOJI = ["👍", "❤️", "😂"];
 
 const PEOPLE = ["Lena Vogt", "Max Beispiel", "Aylin Kaya", "João Silva", "Chloé Martin", "Kwame Mensah", "Yuki Tanaka", "Noah Cohen"];
 
+/** A status only rises. */
+const RANK = ["sent", "delivered", "read", "failed"];
+
 const STATUS = { sent: "✓ sent", delivered: "✓✓ delivered", read: "✓✓ read", failed: "✗ failed" };
 
 /** The phones by account, each with its state and its elements. */
@@ -205,7 +208,8 @@ function bubble(phone, message, messages) {
             const reaction = taken ? { type: "reaction", target: message.id } : { type: "reaction", target: message.id, emoji };
             actions.append(button(emoji, () => inbound(phone, reaction), taken ? `Take ${emoji} back` : `React with ${emoji}`));
         }
-        for (const status of account.statuses.filter(status => status !== "sent" && status !== message.status)) {
+        const isHigher = status => RANK.indexOf(status) > RANK.indexOf(message.status) && !(status === "failed" && message.status === "read");
+        for (const status of account.statuses.filter(isHigher)) {
             const report = { accountId: account.id, id: message.id, status };
             actions.append(button(`Mark ${status}`, () => act(() => call("/simulate/status", report))));
         }
