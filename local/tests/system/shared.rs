@@ -6,6 +6,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         LazyLock,
