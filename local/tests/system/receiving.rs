@@ -1426,8 +1426,9 @@ fn every_type_that_a_simulated_customer_writes_is_understood() {
             };
             act(&json!("reaction"), json!({ "target": first, "emoji": "🎉" })).await;
             assert_eq!(shown("The first words").await["reactions"][0]["emoji"], "🎉", "{platform}");
-            for words in ["Other words", "Better words"] {
-                act(&json!("edit"), json!({ "target": first, "text": words })).await;
+            // WhatsApp's times are in seconds, and of two edits of one second nobody knows which is the later.
+            for (at, words) in [(now(), "Other words"), (now() + 1, "Better words")] {
+                act(&json!("edit"), json!({ "target": first, "text": words, "timestamp": at })).await;
             }
             act(&json!("reaction"), json!({ "target": first })).await;
             assert_eq!(shown("Better words").await["reactions"], json!([]), "{platform}");
