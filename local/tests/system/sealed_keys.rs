@@ -9,8 +9,10 @@ use crate::{
     shared::{Organization, run, text},
 };
 
-/// What can be done to the bytes of a part.
-const ALTERATIONS: [(&str, fn(&mut Vec<u8>)); 7] = [
+/// Does something to the bytes of a part.
+type Alter = fn(&mut Vec<u8>);
+
+const ALTERATIONS: [(&str, Alter); 7] = [
     ("first bit", |bytes| bytes[0] ^= 0x80),
     ("last bit", |bytes| *bytes.last_mut().unwrap() ^= 1),
     ("middle byte", |bytes| {
