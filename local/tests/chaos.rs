@@ -1,7 +1,5 @@
 //! A few seeds of chaos over the debug binaries; `cargo run --release -p local -- chaos` plays as many as there is time for.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
-
 mod support;
 
 use std::{path::Path, process::Command};
