@@ -5,9 +5,14 @@ use serde_json::{Value, json};
 
 use crate::{
     isolation::{integration_item, put},
+    quarantine::teach,
     shared::{Account, Organization, SOON, fixtures, own_rig, text, unique},
     support::{Rig, Setup, eventually},
 };
+
+/// The provider's ids of what two fixtures tell.
+const TEXT_MID: &str = "aWdfZAG1faXRlbToxOklHTWVzc2FnZAUlE";
+const ECHO_MID: &str = "aWOUT1";
 
 async fn permissions(rig: &Rig) -> Value {
     rig.request("GET", &format!("{}/local/permissions", rig.api), &[], "").await.json()
@@ -61,6 +66,48 @@ async fn talk(organization: &Organization<'_>, account: &Account<'_>) {
     }
 }
 
+/// What came before an account was connected, and what was not understood, finds its place in each of the ways that there are.
+async fn operate(rig: &Rig) {
+    let organization = Organization::new(rig).await;
+    let authorization = format!("Bearer {}", rig.webhook_token());
+    let early = Account { rig, platform: "instagram", id: unique().to_string(), authorization };
+    let receive = async |fixture: &str, mid: &str| {
+        early.receive_body(early.fixture(fixture).replace(mid, &format!("mid.{}", unique()))).await;
+    };
+    // More than connecting receives at once, and of each kind at both ends: the check receives the rest.
+    for _ in 0..55 {
+        receive("text", TEXT_MID).await;
+        receive("echo", ECHO_MID).await;
+    }
+    organization.connect_account("instagram", &early.id).await;
+    rig.invoke("check-integrations", json!({})).await;
+
+    // An echo, a message, and a status of one that is known by the provider's id alone.
+    let understood = |account: &Account| {
+        let [mut delivery, message, status] =
+            ["echo", "story_reply", "read"].map(|name| serde_json::from_str::<Value>(&account.fixture(name)).unwrap());
+        let entries = [message, status].map(|delivery| delivery["entry"][0].clone());
+        delivery["entry"].as_array_mut().unwrap().extend(entries);
+        delivery.to_string()
+    };
+    let (first, account) = Organization::with(rig, "instagram").await;
+    account.receive("text").await;
+    account.receive_body(format!("no JSON {}", unique())).await;
+    teach(rig, &account, &understood(&account)).await;
+    let entry = first.quarantine().await.remove(0);
+    let (status, answer) = first.replay(&entry["id"]).await;
+    assert_eq!((status, &answer["data"]["outcome"]), (200, &json!("replayed")), "{answer}");
+    first.audit().await;
+
+    let (_, account) = Organization::with(rig, "instagram").await;
+    account.receive("text").await;
+    account.receive_body(format!("no JSON {}", unique())).await;
+    teach(rig, &account, &understood(&account)).await;
+    let day = text(&entry["receivedAt"]).get(..10).unwrap();
+    let tally = rig.invoke("replay-quarantine-day", json!({ "day": day })).await;
+    assert_ne!(tally["replayed"], 0, "{tally}");
+}
+
 #[tokio::test]
 async fn no_function_may_do_more_than_it_does() {
     let rig = own_rig(Setup::default());
@@ -90,6 +137,7 @@ async fn no_function_may_do_more_than_it_does() {
         }
         account.receive("text").await;
     }
+    operate(&rig).await;
     organization.get("/api/v1/social-integrations").await;
     organization.get("/api/v1/social-integrations/whatsapp").await;
     for channel in ["website", "phone"] {
