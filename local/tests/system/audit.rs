@@ -17,7 +17,7 @@ fn the_trail_tells_who_did_what_newest_first_page_by_page() {
         }
         organization.send(&conversation, json!({ "text": "A note", "type": "internal_note" })).await;
         organization.connect_account("whatsapp", &account.id).await;
-        account.receive_body(format!("not JSON {}", unique())).await;
+        account.receive_body(format!("poison, no message {}", unique())).await;
         let entry = organization.quarantine().await.remove(0);
         organization.replay(&entry["id"]).await;
         let path = "/api/v1/social-integrations/whatsapp";

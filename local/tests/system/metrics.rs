@@ -88,7 +88,8 @@ async fn each_condition_of_an_alarm_moves_the_metric_that_it_watches() {
     let webhook = "receive-webhook";
 
     // EventsQuarantined, EventsUnroutable
-    let quarantined = moved(&rig, webhook, "EventsQuarantined", async || account.receive_body("not JSON").await).await;
+    let quarantined =
+        moved(&rig, webhook, "EventsQuarantined", async || account.receive_body("poison, no message").await).await;
     assert_is(quarantined, 1.0);
     assert_is(sum(&rig, webhook, "EventsUnroutable"), 0.0);
     let nobody = account.fixture("text").replace(&account.id, "999000999");

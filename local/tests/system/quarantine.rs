@@ -50,7 +50,7 @@ fn an_admin_sees_what_waits_on_the_own_accounts_newest_first_page_by_page() {
         let (organization, account) = Organization::with(rig, "whatsapp").await;
         let (other, _) = Organization::with(rig, "whatsapp").await;
         account.receive_body(unknown_statuses(&account, 5)).await;
-        account.receive_body("not JSON").await;
+        account.receive_body("poison, no message").await;
 
         let mut found = Vec::new();
         let mut cursor = String::new();
