@@ -785,9 +785,12 @@ fn amendment(before: &Item, now: Option<&Item>, told: &Activity, activity: &Acti
             .set_some("lastReceivedAt", arrival.0);
         expression = match arrival.1 {
             Some(from) => expression.set("unreadFrom", from),
-            // Whoever read it may have closed the conversation, too.
-            None => expression.remove("unreadFrom").set_some("status", before.get("status").cloned()),
+            None => expression.remove("unreadFrom"),
         };
+        // Nothing new came from the customer after all: what an operator closed, read or not, stays closed.
+        if received_at == number(before, "lastReceivedAt") {
+            expression = expression.set_some("status", before.get("status").cloned());
+        }
     }
 
     let (told_key, told_arrived_at) = (s(told.last.id.as_str()), n(told.last.received_at));

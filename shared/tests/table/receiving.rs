@@ -224,6 +224,25 @@ async fn a_known_message_stays_read_when_it_comes_again_with_a_new_echo() {
 }
 
 #[tokio::test]
+async fn a_conversation_closed_unread_stays_closed_when_a_known_message_comes_again_with_a_new_echo() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "known", 0)]).await;
+    let unread_from = account.only(&store).await.unread_from;
+    let id = account.conversation_id(&anna());
+    store.change_conversation(&account.organization, &id, &closed(), 0).await.unwrap();
+
+    account.receives(&store, 2, vec![inbound(&anna(), "known", 0), echo(&anna(), "echo", 5)]).await;
+
+    let conversation = account.only(&store).await;
+    assert_eq!((conversation.status, &conversation.unread_from), (ConversationStatus::Closed, &unread_from));
+    assert_eq!(conversation.last_received_at, Some(delivery(1)));
+
+    account.receives(&store, 3, vec![inbound(&anna(), "known", 0), inbound(&anna(), "new", 6)]).await;
+    assert_eq!(account.only(&store).await.status, ConversationStatus::Open);
+}
+
+#[tokio::test]
 async fn echoes_and_lines_of_the_platform_neither_open_the_window_nor_count_as_unread() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
