@@ -86,7 +86,8 @@ pub struct ConversationView {
     channel: &'static str,
     metadata: Value,
     status: ConversationStatus,
-    unread: bool,
+    /// Whether the customer wrote something that nobody has read.
+    pub unread: bool,
     unread_count: usize,
     customer: CustomerView,
     last_message: Value,
@@ -109,7 +110,7 @@ struct CustomerView {
 const UNREAD_MAX: usize = 99;
 
 impl ConversationView {
-    /// A conversation as it is now. Unread messages are counted where there are any.
+    /// A conversation as it is now. Unread messages are counted where there may be any: only the messages tell for sure.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -124,7 +125,7 @@ impl ConversationView {
             Some(from) => {
                 let read_at = conversation.read_at.unwrap_or(0);
                 let partitions = conversation.partitions();
-                store.count_unread(organization, &partitions, from, read_at, UNREAD_MAX).await?.max(1)
+                store.count_unread(organization, &partitions, from, read_at, UNREAD_MAX).await?
             }
         };
         let last_message = json!({

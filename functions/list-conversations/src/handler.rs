@@ -32,7 +32,8 @@ pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> 
     let now_ms = clock::now_ms();
     let views = page.conversations.into_iter();
     let views = views.map(|conversation| ConversationView::load(store, organization, conversation, now_ms));
-    let views = try_join_all(views).await?;
+    let mut views = try_join_all(views).await?;
+    views.retain(|view| view.unread || !filter.unread);
     let next = page.next.map(|position| cursor::encode(organization, &query, &position));
     http::ok_list(&views, limit, next.as_deref())
 }
@@ -70,7 +71,7 @@ mod tests {
     use testbed::{
         call::{Answer, Call, claims},
         engine::{Fault, Table},
-        given::{Account, anna, phone},
+        given::{Account, anna, inbound, phone},
     };
 
     use super::*;
@@ -165,6 +166,28 @@ mod tests {
 
         assert_eq!((ids(&by_me), ids(&by_name)), (vec![mine.id.as_str()], vec![mine.id.as_str()]));
         assert_eq!(ids(&by_another), [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_not_unread_although_it_came_twice() {
+        let (table, account) = (Table::without_retries().await, Account::whatsapp());
+        let store = table.store();
+        let arrival = clock::now_us();
+        let events = vec![inbound(&anna(), "m1", 0)];
+        table.meter.start([(1, Fault::Before)]);
+        assert_eq!(account.deliver(&store, arrival, events.clone()).await.failed, 1, "stored, and not in the inbox");
+        account.deliver(&store, arrival + 1_000_000, events).await;
+        let unread = Call::of(EVENT).from(&account.organization).query(&[("unread", "true")]);
+        let before = answer(&table, unread.clone()).await;
+
+        let id = account.conversation_id(&anna());
+        let changes = Changes { read_up_to: Some(arrival), ..Changes::default() };
+        store.change_conversation(&account.organization, &id, &changes, clock::now_ms()).await.unwrap();
+        let all = answer(&table, Call::of(EVENT).from(&account.organization).query(&[])).await;
+
+        assert_eq!(ids(&before), [id.as_str()]);
+        assert_eq!(ids(&answer(&table, unread).await), [""; 0]);
+        assert_eq!(all.body["data"]["items"][0]["unread"], false);
     }
 
     #[tokio::test]

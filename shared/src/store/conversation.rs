@@ -74,9 +74,10 @@ pub struct Conversation {
     pub last_message_sender: Sender,
     /// The time of the customer's newest message, epoch milliseconds: what the window is computed from.
     pub last_inbound_at: Option<i64>,
-    /// When the customer's last message came to us, epoch microseconds; may be the arrival of a repeated delivery.
+    /// When the customer's last message came to us, epoch microseconds; never earlier, but it may be the arrival of a
+    /// delivery that brought known messages once more.
     pub last_received_at: Option<i64>,
-    /// The id of the earliest unread message; there while something is unread.
+    /// Where counting what is unread begins: no unread message has a lower id. Absent when all is read.
     pub unread_from: Option<String>,
     /// What came until then was read by an operator, epoch microseconds.
     pub read_at: Option<i64>,
@@ -138,7 +139,9 @@ pub struct Activity {
     pub last_inbound_at: Option<i64>,
     /// The arrival of the customer's newest message, epoch microseconds; the one of its first delivery where that is known.
     pub last_received_at: Option<i64>,
-    /// The earliest of the customer's messages.
+    /// The id of that message.
+    pub last_received: Option<MessageId>,
+    /// The lowest id of the customer's messages.
     pub first_inbound: Option<MessageId>,
 }
 
@@ -261,14 +264,20 @@ impl Store {
     pub(super) fn news(&self, organization: &OrganizationId, activity: &Activity, now_ms: i64) -> (Key, Expression) {
         let (target, ids) = self.target_of(activity);
         let news = with_activity(activity, organization, &target, now_ms).if_absent(ALIAS_OF);
-        let news = news.if_absent_or("lastMessageKey", "<", s(activity.last.id.as_str()));
+        // The customer's message that came last must be above all that is known: a known one would count as one that just came.
+        let newest = activity.last_received.as_ref().unwrap_or(&activity.last.id);
+        let news = news.if_absent_or("lastMessageKey", "<", s(newest.as_str()));
         let news = match activity.last_received_at {
             Some(received_at) => news.if_absent_or("lastReceivedAt", "<", n(received_at)),
             None => news,
         };
-        // What comes late, together with something newer, must not move the window back.
+        // What comes late, together with something newer, must not move the window back, nor be left out of what is unread.
         let news = match activity.last_inbound_at {
             Some(inbound) => news.if_absent_or("lastInboundAt", "<=", n(inbound)),
+            None => news,
+        };
+        let news = match &activity.first_inbound {
+            Some(first) => news.if_absent_or("unreadFrom", "<=", s(first.as_str())),
             None => news,
         };
         let news = ids.iter().fold(news, |news, id| news.if_contains(MEMBERS, s(id.as_str())));
@@ -292,18 +301,12 @@ impl Store {
         let (target, ids) = self.target_of(activity);
         let item = match recorded {
             Recorded::Done(before) => {
+                let Some(amendment) = amendment(&before, told, activity) else { return Ok(()) };
                 let key = keys::conversation(organization, &target);
-                let mut now = None;
-                while let Some(amendment) = amendment(&before, now.as_ref(), told, activity) {
-                    match self.update(&key, amendment).await? {
-                        Written::Done(_) => return Ok(()),
-                        Written::Refused(item) => now = Some(item.unwrap_or_default()),
-                    }
+                match self.update(&key, amendment).await? {
+                    Written::Refused(Some(item)) if alias_of(&item).is_some() => Some(item),
+                    _ => return Ok(()),
                 }
-                if now.is_none() {
-                    return Ok(());
-                }
-                now
             }
             Recorded::Behind(item) => item,
         };
@@ -587,11 +590,11 @@ impl Store {
                     expression = expression.remove("unreadFrom");
                 }
             }
-            if let (true, Some(inbound), Some(received)) =
-                (changes.unread, conversation.last_inbound_at, conversation.last_received_at)
+            if changes.unread
+                && let Some(last) = self.last_of_customer(organization, &conversation.partitions()).await?
             {
-                expression = expression.set("readAt", n(received - 1));
-                expression = expression.set("unreadFrom", s(crate::id::time_digits(inbound)));
+                expression = expression.set("readAt", n(last.received_at - 1));
+                expression = expression.set("unreadFrom", s(crate::id::time_digits(last.id.epoch_ms())));
             }
             expression = match &changes.assigned_to {
                 Some(Assignee::User(user)) => expression.set("assignedTo", s(user)),
@@ -614,8 +617,8 @@ impl Store {
         Err(Error::Conflict)
     }
 
-    /// Whether everything that came is read. `lastReceivedAt` may be later than every message, where deliveries failed and were
-    /// repeated: then the messages tell, once those of the latest delivery have to be there.
+    /// Whether everything that came is read. `lastReceivedAt` may be later than every message: then the messages tell, once those
+    /// of the latest delivery have to be there.
     async fn is_read(
         &self,
         organization: &OrganizationId,
@@ -752,65 +755,25 @@ fn difference(
     })
 }
 
-/// What has to be put right on a conversation that was `before` and then took `told` for news, when the truth is `activity`:
-/// messages that had come before count with their first arrival. `None` when nothing, or nothing that is still as it was told
-/// where the conversation is known to be something else `now`.
-fn amendment(before: &Item, now: Option<&Item>, told: &Activity, activity: &Activity) -> Option<Expression> {
-    if now.is_some_and(|now| alias_of(now).is_some()) {
+/// What the inbox has to show of a conversation that was `before` and then took `told` for news, when the truth is
+/// `activity`: messages that had come before count with their first arrival. `None` when it shows that already.
+fn amendment(before: &Item, told: &Activity, activity: &Activity) -> Option<Expression> {
+    let is_shown = shown(before) < Some((activity.last.id.epoch_ms(), Some(activity.last.received_at)));
+    if is_shown && activity.last == told.last {
         return None;
     }
-    let is_still = |attribute: &str, value: Option<&AttributeValue>| now.is_none_or(|now| now.get(attribute) == value);
-    let mut expression = Expression::default();
-
-    let received_at = number(before, "lastReceivedAt").max(activity.last_received_at);
-    let told_received_at = told.last_received_at.map(n).or(before.get("lastReceivedAt").cloned());
-    let first = |activity: &Activity| activity.first_inbound.as_ref().map(|first| s(first.as_str()));
-    let told_unread_from = before.get("unreadFrom").cloned().or(first(told));
-    let is_news = activity.last_received_at == told.last_received_at;
-    let is_unread = is_news || activity.last_received_at > number(before, "readAt");
-    let unread_from = match (text(before, "unreadFrom"), &activity.first_inbound) {
-        (Some(from), Some(first)) => Some(s(from.min(first.as_str()))),
-        (None, Some(first)) if is_unread => Some(s(first.as_str())),
-        (from, _) => from.map(s),
-    };
-    let told_arrival = (told_received_at, told_unread_from);
-    let arrival = (received_at.map(n), unread_from);
-    if arrival != told_arrival
-        && is_still("lastReceivedAt", told_arrival.0.as_ref())
-        && is_still("unreadFrom", told_arrival.1.as_ref())
-    {
-        expression = expression
-            .if_still("lastReceivedAt", told_arrival.0)
-            .if_still("unreadFrom", told_arrival.1)
-            .set_some("lastReceivedAt", arrival.0);
-        expression = match arrival.1 {
-            Some(from) => expression.set("unreadFrom", from),
-            None => expression.remove("unreadFrom"),
-        };
-        // Nothing new came from the customer after all: what an operator closed, read or not, stays closed.
-        if received_at == number(before, "lastReceivedAt") {
-            expression = expression.set_some("status", before.get("status").cloned());
-        }
-    }
-
-    let (told_key, told_arrived_at) = (s(told.last.id.as_str()), n(told.last.received_at));
-    let is_shown = shown(before) < Some((activity.last.id.epoch_ms(), Some(activity.last.received_at)));
-    if (!is_shown || activity.last != told.last)
-        && is_still("lastMessageKey", Some(&told_key))
-        && is_still("lastArrivedAt", Some(&told_arrived_at))
-    {
-        expression =
-            expression.if_still("lastMessageKey", Some(told_key)).if_still("lastArrivedAt", Some(told_arrived_at));
-        expression = if is_shown {
-            with_preview(expression, &activity.last)
-        } else {
-            let shown = ["lastMessageText", "lastMessageSender", "lastArrivedAt"];
-            shown.into_iter().fold(expression, |expression, attribute| {
-                expression.set_some(attribute, before.get(attribute).cloned())
-            })
-        };
-    }
-    expression.update().is_some().then(|| expression.if_absent(ALIAS_OF))
+    let expression = Expression::default()
+        .if_absent(ALIAS_OF)
+        .if_still("lastMessageKey", Some(s(told.last.id.as_str())))
+        .if_still("lastArrivedAt", Some(n(told.last.received_at)));
+    Some(if is_shown {
+        with_preview(expression, &activity.last)
+    } else {
+        let shown = ["lastMessageText", "lastMessageSender", "lastArrivedAt"];
+        shown
+            .into_iter()
+            .fold(expression, |expression, attribute| expression.set_some(attribute, before.get(attribute).cloned()))
+    })
 }
 
 fn sender(sender: Sender) -> AttributeValue {

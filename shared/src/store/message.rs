@@ -275,6 +275,29 @@ impl Store {
         Ok(location)
     }
 
+    /// The customer's newest message.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub(super) async fn last_of_customer(
+        &self,
+        organization: &OrganizationId,
+        partitions: &[ConversationId],
+    ) -> Result<Option<Message>> {
+        const PAGE: usize = 50;
+        let mut before = None;
+        loop {
+            let (messages, next) = self.messages(organization, partitions, before.as_ref(), PAGE).await?;
+            let mut messages = messages.into_iter();
+            let last =
+                messages.find(|message| message.direction == Direction::Inbound && message.sender == Sender::Customer);
+            if last.is_some() || next.is_none() {
+                return Ok(last);
+            }
+            before = next;
+        }
+    }
+
     /// Up to `limit` messages of a conversation that are older than `before`, newest first, and whether there are more.
     /// Messages of the same millisecond (`WhatsApp` tells whole seconds) stand in the order of their arrival, and are only
     /// split over two pages when they alone fill one.

@@ -345,6 +345,7 @@ fn reply_activity(conversation: &Conversation, message: &Message) -> Activity {
         },
         last_inbound_at: None,
         last_received_at: None,
+        last_received: None,
         first_inbound: None,
     }
 }

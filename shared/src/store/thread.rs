@@ -52,8 +52,9 @@ impl Store {
         now_ms: i64,
     ) -> Result<Vec<Received>> {
         let Some(told) = activity(thread, arrivals, None) else { return Ok(Vec::new()) };
-        let puts: Vec<_> = arrivals.iter().map(|arrival| self.put_message(organization, &arrival.message)).collect();
-        let puts = stream::iter(puts).buffered(PUTS).collect::<Vec<Result<Received>>>();
+        let puts =
+            stream::iter(0..arrivals.len()).map(|index| self.put_message(organization, &arrivals[index].message));
+        let puts = puts.buffered(PUTS).collect::<Vec<Result<Received>>>();
         let recorded = self.record_activity(organization, &told, now_ms);
         let (received, recorded) = futures_util::future::join(puts, recorded).await;
         let recorded = recorded?;
@@ -82,6 +83,7 @@ fn activity(thread: &Thread, arrivals: &[Arrival], received: Option<&[Result<Rec
             message.direction == Direction::Inbound && message.sender == Sender::Customer
         })
         .collect();
+    let last_received = inbound.iter().copied().max_by_key(|index| arrived_at(*index));
     let last = &arrivals[newest];
     Some(Activity {
         conversation: thread.identity.conversation.clone(),
@@ -101,7 +103,8 @@ fn activity(thread: &Thread, arrivals: &[Arrival], received: Option<&[Result<Rec
             .filter(|arrival| arrival.opens_window)
             .map(|arrival| arrival.message.id.epoch_ms())
             .max(),
-        last_received_at: inbound.iter().map(|index| arrived_at(*index)).max(),
+        last_received_at: last_received.map(arrived_at),
+        last_received: last_received.map(|index| arrivals[index].message.id.clone()),
         first_inbound: inbound.iter().map(|index| arrivals[*index].message.id.clone()).min(),
     })
 }

@@ -96,7 +96,7 @@ struct SeenConversation {
     last_inbound_at: Option<i64>,
     unread: usize,
     is_unread: bool,
-    is_read_after_reading: bool,
+    unread_after_reading: usize,
 }
 
 async fn seen(account: &Account, store: &Store) -> Seen {
@@ -120,7 +120,7 @@ async fn seen(account: &Account, store: &Store) -> Seen {
             last_inbound_at: conversation.last_inbound_at,
             unread,
             is_unread: conversation.unread_from.is_some(),
-            is_read_after_reading: after.unwrap().unread_from.is_none(),
+            unread_after_reading: account.unread(store, &after.unwrap()).await,
             customer: Customer {
                 phone: conversation.customer_phone,
                 user_id: conversation.customer_user_id,
@@ -158,7 +158,11 @@ async fn a_call_that_fails_once_leaves_no_trace() {
         account.receives(&table.store(), 20, scene.delivery.clone()).await;
         let calls = table.meter.stop().calls;
         let expected = seen(&account, &table.store()).await;
-        assert!(expected.conversations.iter().all(|conversation| conversation.is_read_after_reading), "{}", scene.name);
+        assert!(
+            expected.conversations.iter().all(|conversation| conversation.unread_after_reading == 0),
+            "{}",
+            scene.name
+        );
 
         for call in 0..calls.len() {
             for (fault, is_same_process) in Fault::ALL.into_iter().zip([call % 2 == 0, call % 2 == 1]) {

@@ -10,7 +10,7 @@ use shared::{
 };
 
 use crate::{
-    engine::Table,
+    engine::{Fault, Table},
     given::{Account, anna, at, delivery, echo, event, inbound, message, phone, system_line, text},
 };
 
@@ -274,6 +274,26 @@ async fn a_message_that_does_not_open_the_window_counts_as_unread_all_the_same()
     let conversation = account.only(&store).await;
     assert_eq!(conversation.last_inbound_at, Some(at(0)));
     assert_eq!(account.unread(&store, &conversation).await, 2);
+}
+
+#[tokio::test]
+async fn the_customers_last_message_becomes_unread_again_whenever_it_came() {
+    let (table, account) = (Table::without_retries().await, Account::whatsapp());
+    let store = table.store();
+    let closed = message(IncomingMessage { opens_window: false, ..text(&anna(), "closed", 0) });
+    table.meter.start([(1, Fault::Before)]);
+    assert_eq!(account.deliver(&store, delivery(1), vec![closed.clone()]).await.failed, 1);
+    account.receives(&store, 2, vec![closed, echo(&anna(), "echo", 3)]).await;
+    let id = account.conversation_id(&anna());
+    let change = async |changes| {
+        store.change_conversation(&account.organization, &id, &changes, delivery(1000) / 1000).await.unwrap()
+    };
+
+    let read = change(Changes { read_up_to: Some(delivery(2)), ..Changes::default() }).await;
+    let again = change(Changes { unread: true, ..Changes::default() }).await;
+
+    assert_eq!(account.unread(&store, &read).await, 0);
+    assert_eq!(account.unread(&store, &again).await, 1);
 }
 
 #[tokio::test]
