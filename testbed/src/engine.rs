@@ -35,7 +35,7 @@ use aws_smithy_types::{
 };
 use dynoxide::Database;
 use local::template::{self, Emulation, REGION, Table as Definition};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::{
     aws,
     config::Aws,
@@ -43,9 +43,12 @@ use shared::{
 };
 use tokio::{net::TcpListener, runtime, sync::OnceCell};
 
+use crate::given::unique;
+
 /// A client of the table, with its meter. It is one table for all tests, which use organizations of their own.
 pub struct Table {
     client: Client,
+    name: String,
     /// What the store asks is counted here.
     pub meter: Meter,
 }
@@ -53,34 +56,45 @@ pub struct Table {
 impl Table {
     /// The table, as the functions reach it.
     pub async fn open() -> Self {
-        Self::with_retries(None).await
+        Self::of_all(None).await
     }
 
     /// The table; a call that fails once has failed.
     pub async fn without_retries() -> Self {
-        Self::with_retries(Some(RetryConfig::disabled())).await
+        Self::of_all(Some(RetryConfig::disabled())).await
     }
 
-    async fn with_retries(retries: Option<RetryConfig>) -> Self {
+    /// A table that no other test uses, for what goes through all organizations; a call that fails once has failed.
+    pub async fn apart() -> Self {
+        let name = format!("{}-{}", template().name, unique());
+        create(&name).await;
+        Self::named(&name, Some(RetryConfig::disabled()))
+    }
+
+    async fn of_all(retries: Option<RetryConfig>) -> Self {
         static CREATED: OnceCell<()> = OnceCell::const_new();
+        let name = &template().name;
+        CREATED.get_or_init(|| create(name)).await;
+        Self::named(name, retries)
+    }
+
+    fn named(name: &str, retries: Option<RetryConfig>) -> Self {
         let meter = Meter::default();
-        let client = aws::dynamodb(&aws_at(endpoint())).unwrap();
-        let mut config = client.config().to_builder().interceptor(meter.clone());
+        let mut config = client().config().to_builder().interceptor(meter.clone());
         if let Some(retries) = retries {
             config = config.retry_config(retries);
         }
-        CREATED.get_or_init(|| create(client)).await;
-        Self { client: Client::from_conf(config.build()), meter }
+        Self { client: Client::from_conf(config.build()), name: name.to_owned(), meter }
     }
 
     /// A store as a process of its own has it: nothing is remembered yet.
     pub fn store(&self) -> Store {
-        Store::new(self.client.clone(), &template().name)
+        Store::new(self.client.clone(), &self.name)
     }
 
     /// Everything in a partition.
     pub async fn partition(&self, pk: &str) -> Vec<BTreeMap<String, AttributeValue>> {
-        let query = self.client.query().table_name(&template().name).consistent_read(true);
+        let query = self.client.query().table_name(&self.name).consistent_read(true);
         let query = query.key_condition_expression("pk = :pk").expression_attribute_values(":pk", text(pk));
         let pages: Vec<_> = query.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap();
         pages.into_iter().map(|item| item.into_iter().collect()).collect()
@@ -95,8 +109,7 @@ impl Table {
                 let put = PutRequest::builder().set_item(Some(item)).build().unwrap();
                 WriteRequest::builder().put_request(put).build()
             });
-            let output =
-                self.client.batch_write_item().request_items(&template().name, puts.collect()).send().await.unwrap();
+            let output = self.client.batch_write_item().request_items(&self.name, puts.collect()).send().await.unwrap();
             assert!(output.unprocessed_items.unwrap_or_default().is_empty(), "the engine took only a part");
         }
     }
@@ -139,10 +152,16 @@ fn embedded() -> String {
     endpoint
 }
 
-/// Creates the table as the template describes it. Sent as it stands there: the SDK does not read JSON.
-async fn create(client: Client) {
-    let definition = template().create.to_string();
-    let request = client.create_table().table_name(&template().name).customize().mutate_request(move |request| {
+fn client() -> Client {
+    aws::dynamodb(&aws_at(endpoint())).unwrap()
+}
+
+/// Creates a table as the template describes it. Sent as it stands there: the SDK does not read JSON.
+async fn create(name: &str) {
+    let mut definition = template().create.clone();
+    definition["TableName"] = json!(name);
+    let definition = definition.to_string();
+    let request = client().create_table().table_name(name).customize().mutate_request(move |request| {
         request.headers_mut().insert("content-length", definition.len().to_string());
         *request.body_mut() = definition.clone().into();
     });
@@ -200,6 +219,7 @@ pub struct Figures {
     pub side_by_side: usize,
     under_way: usize,
     faults: BTreeMap<usize, Fault>,
+    failing: Option<&'static str>,
 }
 
 impl Meter {
@@ -210,6 +230,11 @@ impl Meter {
     /// Counts from zero, and fails calls by their number.
     pub fn start(&self, faults: impl IntoIterator<Item = (usize, Fault)>) {
         *self.figures() = Figures { faults: faults.into_iter().collect(), ..Figures::default() };
+    }
+
+    /// Counts from zero, and fails every call of that operation before it reaches the table.
+    pub fn start_failing(&self, operation: &'static str) {
+        *self.figures() = Figures { failing: Some(operation), ..Figures::default() };
     }
 
     /// The figures since then. Nothing fails any more.
@@ -260,8 +285,10 @@ impl Intercept for Meter {
         let target = context.request().headers().get("x-amz-target").unwrap_or_default();
         let mut figures = self.figures();
         let number = figures.calls.len();
-        figures.calls.push(target.rsplit('.').next().unwrap_or_default().to_owned());
-        if figures.faults.get(&number) == Some(&Fault::Before) {
+        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        let fails = figures.faults.get(&number) == Some(&Fault::Before) || figures.failing == Some(&operation);
+        figures.calls.push(operation);
+        if fails {
             return Err("the table is not reached".into());
         }
         figures.under_way += 1;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::{
     clock,
     content::Content,
+    delivery::{Delivery, Owners},
     dialog360::webhook::Place,
     event::{Customer, Echo, Event, EventKind, IncomingMessage, StatusChange},
     id::{AccountId, ConversationId, MessageId, OrganizationId},
@@ -14,7 +15,8 @@ use shared::{
     message::{Sender, Status},
     platform::{Channel, Platform},
     store::{
-        ConnectionStatus, Conversation, ConversationStatus, Credentials, InboxFilter, Integration, Message, Store,
+        AuditEntry, ConnectionStatus, Conversation, ConversationStatus, Credentials, InboxFilter, Integration, Message,
+        QuarantineEntry, Store,
     },
     vault::SealedKey,
     webhook_token::Proof,
@@ -87,6 +89,12 @@ impl Account {
         self.conversation(store, customer).await
     }
 
+    /// What the webhook token of this account proves.
+    pub fn proof(&self) -> Proof {
+        let Self { organization, platform, id } = self.clone();
+        Proof::Account { platform, account: id, organization }
+    }
+
     /// The integration that connecting it leaves, since that second.
     pub fn integration(&self, sealed_key: SealedKey, second: i64) -> Integration {
         Integration {
@@ -118,6 +126,21 @@ impl Account {
         let integration = self.integration(sealed_key, second);
         store.put_integration(&integration, previous.as_ref(), "ann").await.unwrap();
         integration
+    }
+
+    /// What waits on it in quarantine for its organization, newest first.
+    pub async fn quarantine(&self, store: &Store) -> Vec<QuarantineEntry> {
+        let accounts = [(self.platform, self.id.clone())];
+        let page = store.quarantine_of_accounts(&self.organization, &accounts, None, 1000).await.unwrap();
+        assert_eq!(page.next, None);
+        page.entries
+    }
+
+    /// What its organization's audit trail tells, newest first.
+    pub async fn audit(&self, store: &Store) -> Vec<AuditEntry> {
+        let (entries, next) = store.audit_trail(&self.organization, None, 1000).await.unwrap();
+        assert_eq!(next, None);
+        entries
     }
 
     /// The id of what comes with these ids of a customer.
@@ -281,4 +304,33 @@ pub fn status(external_id: &str, status: Status, second: i64) -> StatusChange {
         timestamp: Some(at(second)),
         error: None,
     }
+}
+
+/// A delivery to a WhatsApp number, as the provider sends it: a text of a customer, whose text is its id.
+pub fn text_delivery(account: &AccountId, external_id: &str) -> String {
+    let message = json!({
+        "from": "491713920012", "id": external_id, "timestamp": (at(0) / 1000).to_string(),
+        "type": "text", "text": { "body": external_id },
+    });
+    whatsapp_delivery(account, "messages", &message)
+}
+
+/// A delivery to a WhatsApp number that nobody understands: the status that it tells is not known.
+pub fn unknown_delivery(account: &AccountId, external_id: &str) -> String {
+    let status = json!({ "id": external_id, "status": "pondered", "recipient_id": "491713920012" });
+    whatsapp_delivery(account, "statuses", &status)
+}
+
+fn whatsapp_delivery(account: &AccountId, items: &str, item: &Value) -> String {
+    let value = json!({ "metadata": { "phone_number_id": account.as_str() }, items: [item] });
+    let change = json!({ "field": "messages", "value": value });
+    json!({ "object": "whatsapp_business_account", "entry": [{ "id": "1", "changes": [change] }] }).to_string()
+}
+
+/// A delivery comes at that time, and proves that. What has no place is in quarantine then.
+pub async fn arrives(store: &Store, proof: &Proof, body: &str, now_ms: i64) {
+    let (owners, misfits) = (&Owners::default(), &Misfits::Quarantine(proof));
+    let delivery = Delivery { store, owners, proof, now_us: now_ms * 1000, misfits, only_for: None };
+    let received = delivery.receive(body.as_bytes(), now_ms).await;
+    assert_eq!(received.counts.failed, 0, "{received:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    future,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -30,22 +31,33 @@ pub struct Asked {
     pub body: Value,
 }
 
-/// The mock; clones share everything.
+/// What it says to a request: status and JSON, or nothing at all.
+type Says = dyn Fn(&Asked) -> Option<(u16, Value)> + Send + Sync;
+
+/// The mock.
 #[derive(Clone, Debug)]
 pub struct MockProvider {
     url: String,
-    answers: Arc<Mutex<VecDeque<(u16, Value)>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl MockProvider {
     /// A provider that gives these answers, one after the other. Asked more, it refuses, for good.
     pub async fn answering(answers: impl IntoIterator<Item = (u16, Value)>) -> Self {
+        let answers: Mutex<VecDeque<_>> = Mutex::new(answers.into_iter().collect());
+        Self::saying(move |_| {
+            let next = answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            Some(next.unwrap_or_else(|| (400, json!({ "error": "the test expects no such request" }))))
+        })
+        .await
+    }
+
+    /// A provider that gives the answer that the request wants; where there is none, the caller waits in vain.
+    pub async fn saying(says: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let answers = Arc::new(Mutex::new(answers.into_iter().collect()));
-        let mock = Self { url, answers, asked: Arc::default() };
-        let router = Router::new().fallback(answer).with_state(mock.clone());
+        let mock = Self { url: format!("http://{}", listener.local_addr().unwrap()), asked: Arc::default() };
+        let says: Arc<Says> = Arc::new(says);
+        let router = Router::new().fallback(answer).with_state((mock.clone(), says));
         tokio::spawn(async move { axum::serve(listener, router).await });
         mock
     }
@@ -73,7 +85,7 @@ impl MockProvider {
 }
 
 async fn answer(
-    State(mock): State<MockProvider>,
+    State((mock, says)): State<(MockProvider, Arc<Says>)>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -82,9 +94,9 @@ async fn answer(
     let key = headers.get("d360-api-key").and_then(|key| key.to_str().ok()).unwrap_or_default().to_owned();
     let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
     let asked = Asked { call: format!("{method} {uri}"), key, body };
+    let said = says(&asked);
     mock.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
-    let next = mock.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let (status, body) = next.unwrap_or_else(|| (400, json!({ "error": "the test expects no such request" })));
+    let Some((status, body)) = said else { return future::pending().await };
     let status = StatusCode::from_u16(status).unwrap();
     (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }

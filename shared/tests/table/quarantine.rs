@@ -1,36 +1,20 @@
 //! Quarantine: what waits for whom, and what connecting receives of it.
 
 use shared::{
-    delivery::{Delivery, Owners},
     id::{AccountId, OrganizationId},
-    inbound::Misfits,
     platform::Platform,
     replay::{self, Tally},
     store::{Audience, QuarantineEntry, Store},
     webhook_token::Proof,
 };
 
-use crate::{engine::Table, given::unique};
+use crate::{
+    engine::Table,
+    given::{arrives, text_delivery, unique},
+};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const NOW_MS: i64 = 1_795_428_000_000;
-
-fn delivery(account: &AccountId, id: &str) -> String {
-    let message = serde_json::json!({
-        "from": "491713920012", "id": id, "timestamp": "1767877200", "type": "text", "text": { "body": "Hello" },
-    });
-    let value = serde_json::json!({ "metadata": { "phone_number_id": account.as_str() }, "messages": [message] });
-    let change = serde_json::json!({ "field": "messages", "value": value });
-    serde_json::json!({ "object": "whatsapp_business_account", "entry": [{ "id": "1", "changes": [change] }] })
-        .to_string()
-}
-
-async fn receive(store: &Store, proof: &Proof, body: &str, now_ms: i64) {
-    let (owners, misfits) = (&Owners::default(), &Misfits::Quarantine(proof));
-    let delivery = Delivery { store, owners, proof, now_us: now_ms * 1000, misfits, only_for: None };
-    let received = delivery.receive(body.as_bytes(), now_ms).await;
-    assert_eq!(received.counts.failed, 0);
-}
 
 async fn connect(store: &Store, organization: &OrganizationId, account: &AccountId) {
     store.claim_account(organization, Platform::Whatsapp, account, NOW_MS).await.unwrap();
@@ -56,7 +40,7 @@ async fn connecting_receives_what_is_younger_than_seven_days() {
     let store = table.store();
     let (organization, account) = somebody();
     for (id, age) in [("wamid.new", 0), ("wamid.six", 6 * DAY_MS), ("wamid.old", 7 * DAY_MS + 1)] {
-        receive(&store, &Proof::Global, &delivery(&account, id), NOW_MS - age).await;
+        arrives(&store, &Proof::Global, &text_delivery(&account, id), NOW_MS - age).await;
     }
     assert_eq!(waiting(&store, &organization, &account).await.len(), 3);
     connect(&store, &organization, &account).await;
@@ -76,7 +60,7 @@ async fn what_does_not_fit_into_one_run_is_left_for_the_next() {
     let store = table.store();
     let (organization, account) = somebody();
     for number in 0..5 {
-        receive(&store, &Proof::Global, &delivery(&account, &format!("wamid.{number}")), NOW_MS - number).await;
+        arrives(&store, &Proof::Global, &text_delivery(&account, &format!("wamid.{number}")), NOW_MS - number).await;
     }
     connect(&store, &organization, &account).await;
 
@@ -94,11 +78,11 @@ async fn a_forgery_is_kept_beside_what_it_looks_like_and_does_not_stand_for_it()
     let (organization, account) = somebody();
     let (attacker, theirs) = somebody();
     let token = Proof::Account { platform: Platform::Whatsapp, account: theirs, organization: attacker.clone() };
-    let body = delivery(&account, "wamid.same");
+    let body = text_delivery(&account, "wamid.same");
 
     // The same message, first forged, then by the provider itself.
-    receive(&store, &token, &body, NOW_MS - 2).await;
-    receive(&store, &Proof::Global, &body, NOW_MS - 1).await;
+    arrives(&store, &token, &body, NOW_MS - 2).await;
+    arrives(&store, &Proof::Global, &body, NOW_MS - 1).await;
 
     let seen = waiting(&store, &organization, &account).await;
     assert_eq!(seen.iter().map(|entry| entry.proof.clone()).collect::<Vec<_>>(), [Proof::Global]);
@@ -120,12 +104,12 @@ async fn what_the_provider_repeats_on_a_day_is_kept_once_whatever_it_comes_with(
     let table = Table::open().await;
     let store = table.store();
     let (organization, account) = somebody();
-    let body = delivery(&account, "wamid.again");
-    receive(&store, &Proof::Global, &body, NOW_MS).await;
+    let body = text_delivery(&account, "wamid.again");
+    arrives(&store, &Proof::Global, &body, NOW_MS).await;
     // Another merge of the same updates.
     let mut merged: serde_json::Value = serde_json::from_str(&body).unwrap();
     merged["entry"][0]["changes"][0]["value"]["contacts"] = serde_json::json!([{ "wa_id": "491713920012" }]);
-    receive(&store, &Proof::Global, &merged.to_string(), NOW_MS + 5).await;
+    arrives(&store, &Proof::Global, &merged.to_string(), NOW_MS + 5).await;
 
     assert_eq!(waiting(&store, &organization, &account).await.len(), 1);
 }
