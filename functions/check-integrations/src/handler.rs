@@ -143,3 +143,335 @@ async fn replay_waiting(checking: &Checking, integration: &Integration) -> (usiz
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, iter, time::Instant};
+
+    use serde_json::{Value, json};
+    use shared::{
+        check::OTHER_ACCOUNT,
+        store::{HealthStatus, KEY_REFUSED, KEY_UNREADABLE},
+        webhook_token::{self, Proof},
+    };
+    use testbed::{
+        engine::{Fault, Table},
+        given::{Account, arrives, at, sealed, text_delivery},
+        provider::{Asked, MockProvider},
+        vault::vault,
+    };
+
+    use super::*;
+
+    const WEBHOOK_URL: &str = "https://hooks.example.com/api/v1/webhooks/360dialog";
+    const ELSEWHERE: &str = "https://elsewhere.example.com/hook";
+    const SECRET: &str = "a-webhook-token-for-tests";
+    const HEALTH: &str = "GET /health_status?fields=health_status,id,display_phone_number";
+    const WEBHOOK: &str = "GET /v1/configs/webhook";
+    const REGISTER: &str = "POST /v1/configs/webhook";
+    const HOUR_MS: i64 = 60 * 60 * 1000;
+    /// When the function is ended: not before everything is done.
+    const NEVER: u64 = u64::MAX;
+
+    /// A table of its own, so that a run finds what the test has connected and nothing else.
+    struct Stage {
+        table: Table,
+        provider: MockProvider,
+        checking: Checking,
+    }
+
+    impl Stage {
+        async fn of(provider: MockProvider) -> Self {
+            let (table, (vault, _)) = (Table::apart().await, vault().await);
+            let checker = Checker { vault, provider: provider.client(), webhook_url: WEBHOOK_URL.into() };
+            let checking = Checking { checker, webhook_secret: SECRET.into(), store: table.store() };
+            Self { table, provider, checking }
+        }
+
+        async fn where_all_is_well() -> Self {
+            Self::of(MockProvider::saying(|asked| Some(well(asked))).await).await
+        }
+
+        /// Connects an account with the key `key-<its id>`; its check is due.
+        async fn connect(&self, account: &Account) -> Integration {
+            let key = format!("key-{}", account.id).into();
+            let key = self.checking.checker.vault.seal(&account.organization, account.platform, &key).await.unwrap();
+            account.connected(&self.table.store(), key, 0).await
+        }
+
+        /// Connects an account whose webhook may be repaired, or not; it was ours once, or not.
+        async fn connect_repairing(&self, account: &Account, repair_webhook: bool, webhook_was_ours: bool) {
+            let before = self.connect(account).await;
+            let connected = Integration { repair_webhook, webhook_was_ours, updated_at: at(1), ..before.clone() };
+            self.table.store().put_integration(&connected, Some(&before), "ann").await.unwrap();
+        }
+
+        /// What a run with time enough answers.
+        async fn run(&self) -> Value {
+            serde_json::to_value(handle(&self.checking, NEVER).await.unwrap()).unwrap()
+        }
+
+        async fn stored(&self, account: &Account) -> Integration {
+            self.table.store().integration(&account.organization, account.platform).await.unwrap().unwrap()
+        }
+
+        /// How many integrations will be due after so long.
+        async fn due_in(&self, wait_ms: i64) -> usize {
+            let (store, mut due) = (self.table.store(), 0);
+            for shard in 0..keys::CHECK_SHARDS {
+                due += store.integrations_due_of_all(shard, clock::now_ms() + wait_ms, 1000).await.unwrap().len();
+            }
+            due
+        }
+
+        /// What the audit trail tells of repaired webhooks.
+        async fn repairs(&self, account: &Account) -> Vec<AuditEntry> {
+            let trail = account.audit(&self.table.store()).await;
+            trail.into_iter().filter(|entry| entry.action == AuditAction::WebhookRepaired).collect()
+        }
+    }
+
+    /// What a run answers that did this and nothing else.
+    fn did(what: &Value) -> Value {
+        let mut all = json!({
+            "checked": 0, "refused": 0, "elsewhere": 0, "repaired": 0, "unanswered": 0, "replayed": 0, "more": false,
+        });
+        all.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        all
+    }
+
+    /// The provider's answer where everything is well.
+    fn well(asked: &Asked) -> (u16, Value) {
+        match asked.call.as_str() {
+            HEALTH => (200, json!({ "id": asked.key.strip_prefix("key-") })),
+            WEBHOOK => (200, json!({ "url": WEBHOOK_URL })),
+            _ => (400, json!({ "error": "nothing is to be changed" })),
+        }
+    }
+
+    /// An account that is looked through together with all others that this gives.
+    fn of_one_shard() -> Account {
+        let mut accounts = iter::repeat_with(Account::whatsapp);
+        accounts.find(|account| keys::check_shard(&account.organization) == 0).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_due_is_checked_and_due_again_a_day_later() {
+        let (stage, account) = (Stage::where_all_is_well().await, Account::whatsapp());
+        let before = stage.connect(&account).await;
+
+        assert_eq!(stage.run().await, did(&json!({ "checked": 1 })));
+        assert_eq!(stage.run().await, did(&json!({})), "it is not due any more");
+
+        assert_eq!(stage.provider.calls(), [HEALTH, WEBHOOK]);
+        let after = stage.stored(&account).await;
+        assert_eq!(
+            (after.status, after.webhook_verified, &after.error_message),
+            (ConnectionStatus::Connected, true, &None)
+        );
+        assert_eq!(after.health.unwrap().status, HealthStatus::Available);
+        assert_eq!((after.credentials, after.created_at), (before.credentials, before.created_at));
+        assert!(after.last_synced_at > before.last_synced_at);
+        assert_eq!((stage.due_in(23 * HOUR_MS).await, stage.due_in(24 * HOUR_MS).await), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn each_is_judged_by_what_its_own_key_is_told_and_those_that_fail_stop_and_delay_no_other() {
+        let [fine, limited, refused, moved, unreadable, out_of_order, silent, as_silent, left] =
+            std::array::from_fn(|_| of_one_shard());
+        let key = |account: &Account| format!("key-{}", account.id);
+        let number = json!({
+            "entity_type": "PHONE_NUMBER", "id": limited.id, "can_send_message": "LIMITED",
+            "additional_info": ["Quality is low"],
+        });
+        let said = BTreeMap::from([
+            (key(&limited), Some((200, json!({ "health_status": { "entities": [number] } })))),
+            (key(&refused), Some((401, json!({ "meta": { "developer_message": "Invalid api_key" } })))),
+            (key(&moved), Some((200, json!({ "id": "another" })))),
+            (key(&out_of_order), Some((503, json!({})))),
+            (key(&silent), None),
+            (key(&as_silent), None),
+        ]);
+        let says = move |asked: &Asked| match said.get(&asked.key) {
+            Some(said) if asked.call == HEALTH => said.clone(),
+            _ => Some(well(asked)),
+        };
+        let stage = Stage::of(MockProvider::saying(says).await).await;
+        for account in [&silent, &as_silent, &fine, &limited, &refused, &moved, &out_of_order, &left] {
+            stage.connect(account).await;
+        }
+        unreadable.connected(&stage.table.store(), sealed("Y2lwaGVy"), 0).await;
+        stage.table.store().disconnect(&left.organization, left.platform, "ann", at(1)).await.unwrap();
+        let mut untouched = Vec::new();
+        for account in [&out_of_order, &silent, &as_silent, &left] {
+            untouched.push((account, stage.stored(account).await));
+        }
+
+        let began = Instant::now();
+        let answer = stage.run().await;
+
+        assert!(began.elapsed() < Duration::from_secs(10), "the silent ones were waited for one after the other");
+        assert_eq!(answer, did(&json!({ "checked": 8, "refused": 3, "unanswered": 3 })));
+        for (account, message) in [(&refused, KEY_REFUSED), (&moved, OTHER_ACCOUNT), (&unreadable, KEY_UNREADABLE)] {
+            let after = stage.stored(account).await;
+            assert_eq!((after.status, after.error_message.as_deref()), (ConnectionStatus::Error, Some(message)));
+        }
+        for (account, status) in [(&fine, HealthStatus::Available), (&limited, HealthStatus::Limited)] {
+            let after = stage.stored(account).await;
+            assert_eq!((after.status, after.error_message), (ConnectionStatus::Connected, None));
+            assert_eq!(after.health.unwrap().status, status);
+        }
+        for (account, before) in untouched {
+            assert_eq!(stage.stored(account).await, before, "no answer is no news");
+        }
+        assert!(stage.provider.asked().iter().all(|asked| asked.key != key(&left)), "it is disconnected");
+        assert_eq!((stage.due_in(0).await, stage.due_in(HOUR_MS).await), (0, 3), "those without an answer");
+        assert_eq!(stage.due_in(24 * HOUR_MS).await, 8);
+    }
+
+    #[tokio::test]
+    async fn a_webhook_elsewhere_is_repaired_where_that_is_allowed_and_it_was_ours_and_the_trail_tells_it() {
+        let account = Account::whatsapp();
+        let answers = [
+            (200, json!({ "id": account.id })),
+            (200, json!({ "url": ELSEWHERE })),
+            (200, json!({})),
+            (200, json!({ "url": WEBHOOK_URL })),
+        ];
+        let stage = Stage::of(MockProvider::answering(answers).await).await;
+        stage.connect_repairing(&account, true, true).await;
+
+        assert_eq!(stage.run().await, did(&json!({ "checked": 1, "repaired": 1 })));
+
+        assert_eq!(stage.provider.calls(), [HEALTH, WEBHOOK, REGISTER, WEBHOOK]);
+        let registered = &stage.provider.asked()[2].body;
+        assert_eq!(registered["url"], WEBHOOK_URL);
+        let token = registered["headers"]["Authorization"].as_str().unwrap().strip_prefix("Bearer ").unwrap();
+        assert_eq!(webhook_token::verify(&SECRET.into(), token), Some(account.proof()));
+        let after = stage.stored(&account).await;
+        assert_eq!((after.webhook_verified, after.error_message), (true, None));
+        let repairs = stage.repairs(&account).await;
+        assert_eq!(repairs.len(), 1);
+        assert_eq!((&repairs[0].by, &repairs[0].account_id), (&None, &Some(account.id)));
+    }
+
+    #[tokio::test]
+    async fn a_webhook_elsewhere_is_only_told_where_it_may_not_be_repaired_or_cannot() {
+        let elsewhere = || (200, json!({ "url": ELSEWHERE }));
+        let cases = [
+            ("not allowed", false, true, vec![], 2),
+            ("never ours", true, false, vec![], 2),
+            ("refused", true, true, vec![(400, json!({ "error": "no" }))], 3),
+            ("taken and forgotten", true, true, vec![(200, json!({})), elsewhere()], 4),
+        ];
+        for (case, allowed, was_ours, repair, calls) in cases {
+            let account = Account::whatsapp();
+            let answers = [(200, json!({ "id": account.id })), elsewhere()].into_iter().chain(repair);
+            let stage = Stage::of(MockProvider::answering(answers).await).await;
+            stage.connect_repairing(&account, allowed, was_ours).await;
+
+            assert_eq!(stage.run().await, did(&json!({ "checked": 1, "elsewhere": 1 })), "{case}");
+
+            assert_eq!(stage.provider.calls(), [HEALTH, WEBHOOK, REGISTER, WEBHOOK][..calls], "{case}");
+            let after = stage.stored(&account).await;
+            assert_eq!(after.status, ConnectionStatus::Connected, "{case}: it can send");
+            assert_eq!(
+                (after.webhook_verified, after.error_message.as_deref()),
+                (false, Some(WEBHOOK_ELSEWHERE)),
+                "{case}"
+            );
+            assert_eq!(stage.repairs(&account).await, [], "{case}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_before_connecting_is_received_whatever_the_provider_says_of_the_key() {
+        let account = Account::whatsapp();
+        let stage = Stage::of(MockProvider::answering([(401, json!({}))]).await).await;
+        let store = &stage.table.store();
+        arrives(store, &Proof::Global, &text_delivery(&account.id, "wamid.early"), clock::now_ms()).await;
+        stage.connect(&account).await;
+
+        assert_eq!(stage.run().await, did(&json!({ "checked": 1, "refused": 1, "replayed": 1 })));
+
+        let conversation = account.only(store).await;
+        assert_eq!(account.external_ids(store, &conversation).await, ["wamid.early"]);
+        assert_eq!(account.quarantine(store).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_quarantine_that_cannot_be_read_now_delays_no_check_and_is_looked_through_within_the_hour() {
+        let (stage, account) = (Stage::where_all_is_well().await, Account::whatsapp());
+        stage.connect(&account).await;
+        let due_is_asked = usize::from(keys::check_shard(&account.organization));
+
+        stage.table.meter.start([(due_is_asked + 1, Fault::Before)]);
+        let answer = stage.run().await;
+        stage.table.meter.stop();
+
+        assert_eq!(answer, did(&json!({ "checked": 1 })));
+        assert_eq!((stage.due_in(0).await, stage.due_in(HOUR_MS).await), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn when_the_time_is_up_nothing_is_begun_and_the_next_run_does_it() {
+        let (stage, account) = (Stage::where_all_is_well().await, Account::whatsapp());
+        let before = stage.connect(&account).await;
+
+        let soon = u64::try_from(clock::now_ms() + 10_000).unwrap();
+        let late = serde_json::to_value(handle(&stage.checking, soon).await.unwrap()).unwrap();
+
+        assert_eq!(late, did(&json!({ "more": true })));
+        assert_eq!(stage.provider.calls(), [""; 0]);
+        assert_eq!((stage.stored(&account).await, stage.due_in(0).await), (before, 1));
+        assert_eq!(stage.run().await, did(&json!({ "checked": 1 })));
+    }
+
+    #[tokio::test]
+    async fn wherever_the_table_fails_the_run_ends_and_a_later_one_completes_it() {
+        let counted = Stage::where_all_is_well().await;
+        counted.connect(&Account::whatsapp()).await;
+        counted.table.meter.start([]);
+        counted.run().await;
+        let calls = counted.table.meter.stop().calls.len();
+        assert_eq!(calls, usize::from(keys::CHECK_SHARDS) + 3, "what waits in quarantine, and what came of the check");
+
+        for call in 0..calls {
+            for fault in Fault::ALL {
+                let (stage, account) = (Stage::where_all_is_well().await, Account::whatsapp());
+                stage.connect(&account).await;
+                stage.table.meter.start([(call, fault)]);
+                let run = handle(&stage.checking, NEVER).await;
+                let asked = stage.table.meter.stop().calls;
+                assert!(run.is_ok() || asked.len() == call + 1, "{call} {fault:?}: only what is due has to be known");
+
+                stage.run().await;
+
+                let after = stage.stored(&account).await;
+                assert!(after.health.is_some() && after.status == ConnectionStatus::Connected, "{call} {fault:?}");
+                assert_eq!(stage.due_in(0).await, 0, "{call} {fault:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn of_however_many_are_due_all_are_checked_once_also_where_the_table_takes_nothing_first() {
+        const COUNT: usize = BATCH + 5;
+        let stage = Stage::of(MockProvider::answering([]).await).await;
+        let store = stage.table.store();
+        for account in iter::repeat_with(of_one_shard).take(COUNT) {
+            account.connected(&store, sealed("Y2lwaGVy"), 0).await;
+        }
+
+        stage.table.meter.start_failing("UpdateItem");
+        let deadline =
+            u64::try_from(clock::now_ms()).unwrap() + u64::try_from(LAST_CHECK.as_millis()).unwrap() + 60_000;
+        let in_vain = serde_json::to_value(handle(&stage.checking, deadline).await.unwrap()).unwrap();
+        stage.table.meter.stop();
+
+        assert_eq!(in_vain, did(&json!({ "checked": BATCH, "refused": BATCH })), "not over and over");
+        assert_eq!(stage.due_in(0).await, COUNT);
+        assert_eq!(stage.run().await, did(&json!({ "checked": COUNT, "refused": COUNT })));
+        assert_eq!(stage.due_in(0).await, 0);
+    }
+}
