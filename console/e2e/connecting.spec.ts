@@ -48,12 +48,18 @@ test.describe("an admin", () => {
       await ours.getByRole("button", { name: `${text.settings.updateKey} ${name}` }).click();
       const update = page.getByRole("dialog", { name: form.updateTitle(name) });
       await expect(update.getByLabel(form.apiKey)).toHaveValue("");
+      await expect(update.getByLabel(form.apiKey)).toBeFocused();
       await expect(update.getByLabel(ACCOUNT[platform])).toHaveValue(organization.account);
       await update.getByLabel(form.apiKey).fill(organization.key(platform));
       await update.getByRole("button", { name: form.updateSubmit }).click();
       await expect(ours.getByRole("status")).toHaveText(text.settings.done.connected(name));
 
-      await ours.getByRole("button", { name: `${text.settings.disconnect} ${name}` }).click();
+      const disconnect = ours.getByRole("button", { name: `${text.settings.disconnect} ${name}` });
+      await disconnect.click();
+      await expect(page.getByRole("alertdialog").getByRole("button", { name: text.cancel })).toBeFocused();
+      await page.keyboard.press("Escape");
+      await expect(disconnect).toBeFocused();
+      await disconnect.click();
       await page.getByRole("alertdialog").getByRole("button", { name: text.settings.disconnect }).click();
       await expect(ours).toContainText(text.settings.state.disconnected);
 

@@ -27,7 +27,7 @@ export function ConfirmDialog<T>({ title, consequences, action, mutation, onDone
         </p>
       )}
       <footer>
-        <button type="button" className="button" autoFocus onClick={onClose}>
+        <button type="button" className="button" onClick={onClose}>
           {text.cancel}
         </button>
         <button

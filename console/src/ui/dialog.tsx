@@ -1,5 +1,5 @@
 import { X } from "lucide-react";
-import { useEffect, useId, useRef, type ReactNode } from "react";
+import { useId, useLayoutEffect, useRef, type ReactNode } from "react";
 import { text } from "../text";
 
 interface Props {
@@ -14,9 +14,12 @@ interface Props {
 export function Dialog({ title, role = "dialog", onClose, children }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const heading = useId();
-  useEffect(() => {
+  // Closed while it is still in the page: only then does the browser give the focus back.
+  useLayoutEffect(() => {
     const element = dialog.current;
     element?.showModal();
+    // The first thing to fill in, or the harmless answer; by itself the browser takes the button that closes.
+    element?.querySelector<HTMLElement>("input:not([readonly]), footer button")?.focus();
     return () => element?.close();
   }, []);
   return (
