@@ -251,6 +251,23 @@ test("a closed window is explained, and opens when the customer writes", async (
   await expect(bubble(page, "Welcome back")).toContainText(text.thread.status.read);
 });
 
+test("a note that was begun while the window was closed stays one when it opens", async ({ page, organization }) => {
+  await organization.connect("instagram");
+  await organization.customer("instagram", { text: "Long ago", timestamp: Date.now() - 30 * HOUR_MS });
+  await signIn(page, { organization });
+  await row(page, "Long ago").click();
+  const note = page.getByRole("textbox", { name: text.composer.noteLabel });
+  await note.fill("Never answers");
+
+  await organization.customer("instagram", { text: "Back again" });
+  await expect(page.getByText(text.composer.windowClosed.title)).toBeHidden();
+  await expect(bubble(page, "Back again")).toBeVisible();
+  await note.press("Enter");
+
+  await expect(bubble(page, "Never answers")).toContainText(text.thread.note);
+  expect((await organization.phone("instagram")).some((message) => message.text === "Never answers")).toBe(false);
+});
+
 test("filters, deep links, reload and back lead where they say", async ({ page, organization }) => {
   await organization.connect(...PLATFORMS);
   for (const platform of PLATFORMS) {

@@ -38,7 +38,7 @@ export function Composer({ conversation, messages, draft, onChange, ref }: Props
       type: isNote ? "internal_note" : "message",
       replyTo,
     });
-    onChange({ ...EMPTY_DRAFT, isNote: draft.isNote });
+    onChange({ ...EMPTY_DRAFT, isNote: draft.isNote && reply.isPossible });
     ref.current?.focus();
   };
   const onKeyDown = (event: KeyboardEvent) => {
@@ -85,7 +85,8 @@ export function Composer({ conversation, messages, draft, onChange, ref }: Props
             ? text.composer.notePlaceholder
             : text.composer.placeholder(withoutOverrides(nameOf(conversation.customer)))
         }
-        onChange={(event) => onChange({ ...draft, text: event.target.value })}
+        // What was begun as a note stays one, even if the customer can be written to before it is finished.
+        onChange={(event) => onChange({ ...draft, text: event.target.value, isNote })}
         onKeyDown={onKeyDown}
       />
       <div className="composer-foot">
