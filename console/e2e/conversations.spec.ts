@@ -158,6 +158,7 @@ test.describe("an answer", () => {
     await expect(ours).toContainText(text.thread.status.failed);
     await expect(ours).toContainText("Message undeliverable (131026)");
     await expect(ours).toHaveCount(1);
+    await expect(ours.getByRole("button", { name: text.thread.reply, exact: true })).toHaveCount(0);
     await expect(page.getByRole("textbox", { name: text.composer.label })).toBeEnabled();
   });
 

@@ -23,7 +23,10 @@ export const MessageBubble = memo(function MessageBubble(props: Props) {
   const { message, conversation, quoted, me, onReply, onSendAgain, onShow } = props;
   const isNote = message.type === "internal_note";
   const side = message.contentType === "system" ? "system" : message.direction;
-  const canReply = conversation.metadata.platform !== null && !isNote && !message.deletedAt && side !== "system";
+  // What the provider has not taken, or perhaps not, the customer's phone cannot quote.
+  const isTaken = message.status === null || !["sending", "unknown", "failed"].includes(message.status);
+  const canReply =
+    conversation.metadata.platform !== null && !isNote && !message.deletedAt && side !== "system" && isTaken;
   return (
     <article className="message" data-side={side} data-note={isNote} aria-label={labelOf(message, conversation, me)}>
       <div className="bubble">
