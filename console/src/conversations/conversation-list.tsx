@@ -5,6 +5,7 @@ import { flushSync } from "react-dom";
 import { Link, useNavigate } from "react-router";
 import { explain, type Conversation } from "../api";
 import { useConsole } from "../console-context";
+import { useFailure } from "../failure";
 import { CONTENT_ID, useMenuButton } from "../shell";
 import { text } from "../text";
 import { Empty, Loading, Problem, Skeleton } from "../ui/states";
@@ -26,6 +27,7 @@ export function ConversationList({ filter, openId, ref }: Props) {
   const menuButton = useMenuButton();
   const list = useConversations(filter, openId);
   const { query, more } = list;
+  const failure = useFailure(query);
   const search = searchOf(filter);
   const Heading = openId ? "h2" : "h1";
   const isBlank = query.data?.items.length === 0;
@@ -45,8 +47,10 @@ export function ConversationList({ filter, openId, ref }: Props) {
         {menuButton}
         <Heading>{titleOf(filter)}</Heading>
       </header>
-      {query.isPending && <Skeleton rows={8} className="row-skeleton" />}
-      {query.isError && !query.data && <Problem message={explain(query.error)} onRetry={() => void query.refetch()} />}
+      {query.isPending && !failure && <Skeleton rows={8} className="row-skeleton" />}
+      {failure && (
+        <Problem message={explain(failure)} onRetry={() => void query.refetch()} isTrying={query.isFetching} />
+      )}
       {query.data && query.data.items.length > 0 && (
         <Rows conversations={query.data.items} openId={openId} search={search} list={list} />
       )}
@@ -160,6 +164,7 @@ function NothingListed({ isFiltered }: { isFiltered: boolean }) {
   const { identity } = useConsole();
   const integrations = useIntegrations();
   const { empty } = text.list;
+  if (integrations.isPending && !isFiltered) return <Loading />;
   if (isFiltered) {
     return (
       <Empty title={empty.filtered}>

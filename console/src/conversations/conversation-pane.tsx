@@ -1,11 +1,12 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { ArrowLeft, PanelRight } from "lucide-react";
 import { useEffect, useRef, useState, useSyncExternalStore, type KeyboardEvent } from "react";
-import { useNavigate } from "react-router";
+import { Link, useNavigate } from "react-router";
 import { ApiError, explain, type Message } from "../api";
 import { ChannelIcon, channelOf } from "../channel-icon";
 import { useConsole } from "../console-context";
 import { readDraft, writeDraft, type Draft } from "../drafts";
+import { useFailure } from "../failure";
 import { unshown } from "../outbox";
 import { Foreign, withoutOverrides } from "../plain-text";
 import { useIsVisible } from "../polling";
@@ -30,6 +31,8 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
   const { identity, outbox } = useConsole();
   const conversation = useConversation(id);
   const thread = useThread(id);
+  const failure = useFailure(conversation);
+  const threadFailure = useFailure(thread.query);
   const outgoing = useSyncExternalStore(outbox.subscribe, outbox.all);
   const composer = useRef<HTMLTextAreaElement>(null);
   const [draft, setDraft] = useState(() => readDraft(identity, id));
@@ -50,15 +53,23 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
     if (event.key === "Escape" && !event.defaultPrevented) onBack();
   };
 
-  if (conversation.isError && !conversation.data) {
-    const isMissing = conversation.error instanceof ApiError && conversation.error.status === 404;
+  if (failure) {
+    const isMissing = failure instanceof ApiError && failure.status === 404;
     return (
       <main className="conversation-pane nothing-chosen" id={CONTENT_ID} tabIndex={-1}>
+        <PageTitle>{text.list.title}</PageTitle>
         <BackButton label={text.thread.back} onClick={onBack} />
         {isMissing ? (
-          <Empty title={text.thread.missing} level="h1" />
+          <Empty title={text.thread.missing} level="h1">
+            <p>{text.thread.missingHint}</p>
+            <Link to="/conversations">{text.errors.toConversations}</Link>
+          </Empty>
         ) : (
-          <Problem message={explain(conversation.error)} onRetry={() => void conversation.refetch()} />
+          <Problem
+            message={explain(failure)}
+            onRetry={() => void conversation.refetch()}
+            isTrying={conversation.isFetching}
+          />
         )}
       </main>
     );
@@ -85,10 +96,14 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
             <PanelRight aria-hidden />
           </button>
         </header>
-        {thread.query.isError && !messages && (
-          <Problem message={explain(thread.query.error)} onRetry={() => void thread.query.refetch()} />
+        {threadFailure && (
+          <Problem
+            message={explain(threadFailure)}
+            onRetry={() => void thread.query.refetch()}
+            isTrying={thread.query.isFetching}
+          />
         )}
-        {thread.query.isPending && <Skeleton rows={5} className="bubble-skeleton" />}
+        {thread.query.isPending && !threadFailure && <Skeleton rows={5} className="bubble-skeleton" />}
         {messages && conversation.data && (
           <Thread
             conversation={conversation.data}

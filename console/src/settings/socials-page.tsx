@@ -1,6 +1,7 @@
 import { Lock } from "lucide-react";
 import { explain, type Platform } from "../api";
 import { useConsole } from "../console-context";
+import { useFailure } from "../failure";
 import { CONTENT_ID, useMenuButton } from "../shell";
 import { text } from "../text";
 import { Problem, Skeleton } from "../ui/states";
@@ -17,6 +18,7 @@ export function SocialsPage() {
   const { identity } = useConsole();
   const menuButton = useMenuButton();
   const integrations = useIntegrations();
+  const failure = useFailure(integrations);
   const isAdmin = identity.role === "admin";
   return (
     <main id={CONTENT_ID} className="page" tabIndex={-1}>
@@ -33,9 +35,13 @@ export function SocialsPage() {
           <Lock aria-hidden /> {text.settings.readOnly}
         </p>
       )}
-      {integrations.isPending && <Skeleton rows={3} className="card-skeleton" />}
-      {integrations.isError && !integrations.data && (
-        <Problem message={explain(integrations.error)} onRetry={() => void integrations.refetch()} />
+      {integrations.isPending && !failure && <Skeleton rows={3} className="card-skeleton" />}
+      {failure && (
+        <Problem
+          message={explain(failure)}
+          onRetry={() => void integrations.refetch()}
+          isTrying={integrations.isFetching}
+        />
       )}
       {integrations.data && (
         <div className="platform-cards">

@@ -10,11 +10,18 @@ export function Loading({ label = text.loading }: { label?: string }) {
   );
 }
 
+interface ProblemProps {
+  message: string;
+  onRetry?: () => void;
+  /** Another attempt is under way. */
+  isTrying?: boolean;
+}
+
 /** Something failed, and what can be done. */
-export function Problem({ message, onRetry }: { message: string; onRetry?: () => void }) {
+export function Problem({ message, onRetry, isTrying = false }: ProblemProps) {
   return (
     <div className="problem" role="alert">
-      <CircleAlert aria-hidden />
+      {isTrying ? <LoaderCircle className="spinning" aria-hidden /> : <CircleAlert aria-hidden />}
       <p>{message}</p>
       {onRetry && (
         <button type="button" className="button" onClick={onRetry}>
