@@ -62,6 +62,7 @@ test.describe("an admin", () => {
       await disconnect.click();
       await page.getByRole("alertdialog").getByRole("button", { name: text.settings.disconnect }).click();
       await expect(ours).toContainText(text.settings.state.disconnected);
+      await expect(ours).not.toContainText(text.settings.healthStatus.available);
 
       await ours.getByRole("button", { name: `${text.settings.delete} ${name}` }).click();
       await expect(page.getByRole("alertdialog")).toContainText("Not removed: the conversations");

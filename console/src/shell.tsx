@@ -197,7 +197,7 @@ function useUnread(inbox: PagedList<Conversation> | undefined): string | null {
     newest.current = latest?.lastMessage.timestamp ?? "";
     if (since === null) return;
     const arrived = inbox.items.filter((item) => item.lastMessage.timestamp > since);
-    const said = arrived.find((item) => item.unread && item.lastMessage.sender === "customer");
+    const said = arrived.find((item) => item.lastMessage.sender === "customer");
     if (said) {
       const { name, id } = said.customer;
       announce(text.announce.newMessage(withoutOverrides(name ?? id), withoutOverrides(said.lastMessage.text)));

@@ -9,6 +9,7 @@ const clock = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digi
 const weekday = new Intl.DateTimeFormat(LOCALE, { weekday: "short" });
 const dayAndMonth = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short" });
 const longDay = new Intl.DateTimeFormat(LOCALE, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+const short = new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium", timeStyle: "short" });
 const exact = new Intl.DateTimeFormat(LOCALE, { dateStyle: "full", timeStyle: "medium" });
 
 let now = Date.now();
@@ -50,6 +51,11 @@ export function relativeTime(timestamp: string, now: number): string {
 
 export function clockTime(timestamp: string | number): string {
   return clock.format(new Date(timestamp));
+}
+
+/** A time that has to be understood without the others around it. */
+export function dateAndTime(timestamp: string): string {
+  return short.format(new Date(timestamp));
 }
 
 export function exactTime(timestamp: string | number): string {

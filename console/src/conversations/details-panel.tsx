@@ -5,8 +5,7 @@ import { channelOf } from "../channel-icon";
 import { useConsole } from "../console-context";
 import { Foreign } from "../plain-text";
 import { text } from "../text";
-import { exactTime, relativeTime, useNow } from "../time";
-import { nameOf } from "./conversation-row";
+import { dateAndTime, exactTime } from "../time";
 import { useUpdateConversation } from "./queries";
 
 /** As many labels as a conversation takes, and characters as a label takes. */
@@ -40,9 +39,11 @@ export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
       </header>
       <div className="details-body">
         <dl>
-          <Fact name={text.details.name}>
-            <Foreign>{nameOf(customer)}</Foreign>
-          </Fact>
+          {customer.name && (
+            <Fact name={text.details.name}>
+              <Foreign>{customer.name}</Foreign>
+            </Fact>
+          )}
           {customer.username && (
             <Fact name={text.details.username}>
               <Foreign>{`@${customer.username.replace(/^@/, "")}`}</Foreign>
@@ -107,7 +108,7 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
 function Time({ timestamp }: { timestamp: string }) {
   return (
     <time dateTime={timestamp} title={exactTime(timestamp)}>
-      {relativeTime(timestamp, useNow())}
+      {dateAndTime(timestamp)}
     </time>
   );
 }

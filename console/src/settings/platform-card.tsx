@@ -4,7 +4,7 @@ import { explain, type Integration, type Platform } from "../api";
 import { ChannelIcon } from "../channel-icon";
 import { Foreign } from "../plain-text";
 import { text } from "../text";
-import { exactTime, relativeTime, useNow } from "../time";
+import { dateAndTime, exactTime } from "../time";
 import { ConfirmDialog } from "./confirm-dialog";
 import { ConnectDialog } from "./connect-dialog";
 import { useIntegrationActions } from "./queries";
@@ -149,7 +149,6 @@ function Action({ name, platform, isPrimary = false, isDisabled = false, onClick
 }
 
 function Facts({ integration }: { integration: Integration }) {
-  const now = useNow();
   const { credentials, health, webhookVerified, lastSyncedAt, status } = integration;
   const account = credentials.phoneNumberId ?? credentials.instagramAccountId ?? credentials.facebookPageId;
   const { settings } = text;
@@ -168,16 +167,19 @@ function Facts({ integration }: { integration: Integration }) {
           <Foreign>{credentials.wabaId}</Foreign>
         </Fact>
       )}
-      <Fact name={settings.health}>
-        <span className="health" data-health={health?.status ?? "unknown"}>
-          {health ? settings.healthStatus[health.status] : settings.healthUnknown}
-        </span>
-        {health?.reasons.map((reason) => (
-          <p key={reason} className="faint">
-            {reason}
-          </p>
-        ))}
-      </Fact>
+      {/* What the provider said before nothing could be sent any more would be untrue now. */}
+      {status === "connected" && (
+        <Fact name={settings.health}>
+          <span className="health" data-health={health?.status ?? "unknown"}>
+            {health ? settings.healthStatus[health.status] : settings.healthUnknown}
+          </span>
+          {health?.reasons.map((reason) => (
+            <p key={reason} className="faint">
+              {reason}
+            </p>
+          ))}
+        </Fact>
+      )}
       <Fact name={settings.webhook}>
         {status === "disconnected" ? (
           settings.webhookOff
@@ -193,7 +195,7 @@ function Facts({ integration }: { integration: Integration }) {
       <Fact name={settings.lastSynced}>
         {lastSyncedAt ? (
           <time dateTime={lastSyncedAt} title={exactTime(lastSyncedAt)}>
-            {relativeTime(lastSyncedAt, now)}
+            {dateAndTime(lastSyncedAt)}
           </time>
         ) : (
           settings.never
