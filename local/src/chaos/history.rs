@@ -191,9 +191,18 @@ impl History {
         let Some(reigns) = self.reigns.get(&account) else { return BTreeSet::from([Outcome::Quarantined]) };
         let Attempt { proof, span, .. } = attempt;
         let covers = |organization| *proof == Proof::Global || *proof == Proof::Organization(organization);
+        // What nobody owned waits for who connects the account next.
+        let next = reigns.iter().filter(|reign| reign.until.is_none_or(|until| until >= span.start));
+        let waits_for = next.filter_map(|reign| match reign.owner {
+            Owner::Connected(owner) if covers(owner) => Some(Outcome::Stored(owner)),
+            _ => None,
+        });
         let mut outcomes = BTreeSet::new();
         for reign in reigns.iter().filter(|reign| reign.from <= span.end) {
             let in_force = reign.until.is_none_or(|until| until >= span.start);
+            if reign.owner == Owner::Nobody && in_force {
+                outcomes.extend(waits_for.clone());
+            }
             outcomes.extend(match reign.owner {
                 Owner::Nobody if in_force => Some(Outcome::Quarantined),
                 Owner::Connected(owner) | Owner::Disconnected(owner) if in_force && !covers(owner) => {
@@ -295,11 +304,19 @@ mod tests {
     fn what_becomes_of_an_event_is_certain_where_nobody_changed_anything() {
         let history = &mut history();
 
-        assert_eq!(outcomes(history, Proof::Global, 500), [Outcome::Quarantined]);
+        assert_eq!(outcomes(history, Proof::Organization(4), 500), [Outcome::Quarantined]);
         assert_eq!(outcomes(history, Proof::Global, 5_000), [Outcome::Stored(3)]);
         assert_eq!(outcomes(history, Proof::Organization(4), 5_000), [Outcome::Quarantined]);
         assert_eq!(outcomes(history, Proof::Global, 20_000), [Outcome::Ignored]);
         assert_eq!(outcomes(history, Proof::Global, 9_950), [Outcome::Stored(3), Outcome::Ignored]);
+    }
+
+    #[test]
+    fn what_nobody_owned_may_reach_the_next_owner() {
+        let history = &mut history();
+
+        assert_eq!(outcomes(history, Proof::Global, 500), [Outcome::Stored(3), Outcome::Quarantined]);
+        assert_eq!(outcomes(history, Proof::Organization(3), 500), [Outcome::Stored(3), Outcome::Quarantined]);
     }
 
     #[test]
