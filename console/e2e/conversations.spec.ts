@@ -343,6 +343,11 @@ test("the keyboard is enough", async ({ page, organization }) => {
   await page.keyboard.type("Hello Ada");
   await page.keyboard.press("Enter");
   await expect(bubble(page, "Hello Ada")).toContainText(text.thread.status.read);
+
+  await page.getByRole("textbox", { name: text.details.newLabel }).focus();
+  await page.keyboard.press("Escape");
+  await expect(page.getByRole("complementary", { name: text.details.label })).toBeHidden();
+  await expect(page.getByRole("button", { name: text.thread.details, exact: true })).toBeFocused();
   await page.keyboard.press("Escape");
   await expect(page).toHaveURL(/\/conversations$/);
   await expect(row(page, "Ada")).toBeFocused();

@@ -35,6 +35,7 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
   const threadFailure = useFailure(thread.query);
   const outgoing = useSyncExternalStore(outbox.subscribe, outbox.all);
   const composer = useRef<HTMLTextAreaElement>(null);
+  const detailsButton = useRef<HTMLButtonElement>(null);
   const [draft, setDraft] = useState(() => readDraft(identity, id));
   const [isDetailsOpen, setIsDetailsOpen] = useState(() => window.matchMedia("(min-width: 1280px)").matches);
   const [isAtEnd, setIsAtEnd] = useState(true);
@@ -48,6 +49,10 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
   const change = (changed: Draft) => {
     setDraft(changed);
     writeDraft(identity, id, changed);
+  };
+  const closeDetails = () => {
+    setIsDetailsOpen(false);
+    detailsButton.current?.focus();
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key === "Escape" && !event.defaultPrevented) onBack();
@@ -87,6 +92,7 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
           {conversation.data?.status === "closed" && <span className="chip">{text.list.closed}</span>}
           <button
             type="button"
+            ref={detailsButton}
             className="icon-button"
             aria-label={text.thread.details}
             title={text.thread.details}
@@ -133,11 +139,7 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
         )}
       </main>
       {conversation.data && isDetailsOpen && (
-        <DetailsPanel
-          conversation={conversation.data}
-          onClose={() => setIsDetailsOpen(false)}
-          onMarkedUnread={onBack}
-        />
+        <DetailsPanel conversation={conversation.data} onClose={closeDetails} onMarkedUnread={onBack} />
       )}
     </div>
   );

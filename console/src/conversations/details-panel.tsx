@@ -27,7 +27,16 @@ export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
   const change = (body: UpdateConversation, onSuccess?: () => void) =>
     update.mutate(body, onSuccess ? { onSuccess } : undefined);
   return (
-    <aside className="details" aria-label={text.details.label}>
+    <aside
+      className="details"
+      aria-label={text.details.label}
+      onKeyDown={(event) => {
+        if (event.key !== "Escape") return;
+        // Only the panel closes, not the conversation as well.
+        event.preventDefault();
+        onClose();
+      }}
+    >
       <header className="pane-header">
         <button type="button" className="icon-button back-button" aria-label={text.details.back} onClick={onClose}>
           <ArrowLeft aria-hidden />
