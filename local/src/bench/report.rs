@@ -126,14 +126,19 @@ impl Report {
     }
 }
 
-/// Processor, cores and build, since figures mean nothing without them.
+/// Processor, cores, memory and build, since figures mean nothing without them.
 fn machine() -> String {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown processor");
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory =
+        memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let gigabytes =
+        memory.map_or_else(|| "unknown".to_owned(), |kilobytes: f64| format!("{:.0}", kilobytes / 1024.0 / 1024.0));
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     format!(
-        "{}, {cores} cores for functions, engine and driver together, {build} build",
+        "{}, {cores} cores and {gigabytes} GB for functions, table engine, rig and driver together; the last three in a {build} build",
         model.trim_start_matches([' ', '\t', ':'])
     )
 }
