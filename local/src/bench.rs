@@ -1,10 +1,12 @@
 //! `local bench`: drives the real binaries over HTTP and prints what it measures. Every message that was delivered is counted back
 //! through the API at the end: a bench that lost or doubled one fails.
 
+mod chart;
 mod driver;
 pub mod instructions;
 mod loads;
 mod report;
+pub mod sustained;
 
 use std::{path::PathBuf, sync::Arc};
 

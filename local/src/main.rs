@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use local::{
-    bench::{self, Bench},
+    bench::{
+        self, Bench,
+        sustained::{self, Load},
+    },
     chaos::{self, Chaos},
     console::Source,
     error::{Error, Result},
@@ -68,14 +71,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Measure the release binaries: latency, throughput, processor time, memory, table calls and units
-    Bench {
-        /// Small numbers, in about two minutes
-        #[arg(long)]
-        quick: bool,
-        /// Write the figures as JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Bench(Measuring),
     /// Break everything around the release binaries, and check that nothing was lost, doubled, shown to others or told wrongly
     ///
     /// Each seed is a story of its own: customers write, operators reply, admins connect and disconnect, while functions are killed
@@ -123,6 +119,43 @@ enum Command {
     },
 }
 
+/// What the bench measures.
+#[derive(Debug, Args)]
+struct Measuring {
+    /// Small numbers, in about two minutes
+    #[arg(long)]
+    quick: bool,
+    /// Everything at once and for long, beside a tenant that sends a thousand times as much as each of the others; fails when a
+    /// message is lost or doubled, or memory does not stay flat
+    #[arg(long, conflicts_with = "quick")]
+    sustained: bool,
+    /// For how long, at least three minutes to judge memory
+    #[arg(long, value_name = "M", default_value = "10", value_parser = minutes, requires = "sustained")]
+    minutes: Duration,
+    /// Events a second, of all tenants together
+    #[arg(long, default_value = "105", value_parser = rate, requires = "sustained")]
+    rate: f64,
+    /// The seed of the times at which everything arrives
+    #[arg(long, default_value_t = 1, requires = "sustained")]
+    seed: u64,
+    /// Draw the sustained load as SVG into this file
+    #[arg(long, value_name = "FILE", requires = "sustained")]
+    chart: Option<PathBuf>,
+    /// Write the figures as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn minutes(argument: &str) -> std::result::Result<Duration, String> {
+    let minutes = rate(argument).map_err(|_| "a number of minutes is needed")?;
+    Duration::try_from_secs_f64(minutes * 60.0).map_err(|error| error.to_string())
+}
+
+fn rate(argument: &str) -> std::result::Result<f64, String> {
+    let rate = argument.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "a number of events is needed".to_owned())
+}
+
 fn seeds(argument: &str) -> std::result::Result<(u64, u64), String> {
     let parsed = argument.split_once("..").and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
     parsed.filter(|(first, last)| first <= last).ok_or_else(|| "A..B is needed, such as 1..300".to_owned())
@@ -147,7 +180,8 @@ async fn main() -> ExitCode {
 
 async fn run(mut arguments: Arguments) -> Result<()> {
     match arguments.command.take() {
-        Some(Command::Bench { quick, json }) => return measure(arguments, quick, json).await,
+        Some(Command::Bench(measuring)) if measuring.sustained => return sustain(arguments, measuring).await,
+        Some(Command::Bench(Measuring { quick, json, .. })) => return measure(arguments, quick, json).await,
         Some(Command::Chaos { seed, minutes, seeds, events, json }) => {
             let (first, last) = seeds.map_or((seed, None), |(first, last)| (first, Some(last)));
             return wreck(arguments, (first, last, minutes, events), json).await;
@@ -187,6 +221,22 @@ async fn measure(arguments: Arguments, quick: bool, json: bool) -> Result<()> {
         println!("{report}");
     }
     Ok(())
+}
+
+async fn sustain(arguments: Arguments, measuring: Measuring) -> Result<()> {
+    let options = Arguments { release: true, ..arguments }.options()?;
+    let bench = Bench { template: options.template, binaries: options.binaries, quick: false };
+    let load = Load { length: measuring.minutes, rate: measuring.rate, seed: measuring.seed };
+    let report = sustained::run(&bench, &load, |text| eprintln!("{text}")).await?;
+    if measuring.json {
+        println!("{}", serde_json::to_string(&report).unwrap_or_default());
+    } else {
+        println!("{report}");
+    }
+    if let Some(path) = measuring.chart {
+        std::fs::write(&path, report.chart()).map_err(|source| Error::File { action: "write", path, source })?;
+    }
+    report.failure().map_or(Ok(()), |failure| Err(Error::Setting(failure)))
 }
 
 async fn count_instructions(arguments: Arguments, json: bool) -> Result<()> {

@@ -44,9 +44,9 @@ const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// What an answer may weigh, on Lambda.
 const ANSWER_LIMIT_BYTES: usize = 6 << 20;
 /// How many environments the function behind the Function URL may have.
-const WEBHOOK_ENVIRONMENTS: usize = 8;
+pub(crate) const WEBHOOK_ENVIRONMENTS: usize = 8;
 /// How many any other function may have.
-const ENVIRONMENTS: usize = 4;
+pub(crate) const ENVIRONMENTS: usize = 4;
 
 /// Every function, ready to be invoked.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use axum::{body::Bytes, http::Request};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::failed;
+use super::{failed, sustained::Process};
 use crate::{
     client::Client,
     error::{Error, Result},
@@ -153,14 +153,21 @@ impl Driver {
 
     /// A text of a customer that nobody has written before.
     pub(super) fn text(&self, account: &str, customer: u64) -> Value {
-        let id = self.fresh();
         let mut written = 0;
         if let Some(account) = self.accounts().get_mut(account) {
-            account.delivered += 1;
             let begin = time::OffsetDateTime::now_utc().unix_timestamp() - SINCE_SECS;
             let clock = account.clocks.entry(customer).or_insert(begin);
             *clock += 1;
             written = *clock;
+        }
+        self.text_at(account, customer, written)
+    }
+
+    /// The same, written at that time in epoch seconds.
+    pub(super) fn text_at(&self, account: &str, customer: u64, written: i64) -> Value {
+        let id = self.fresh();
+        if let Some(account) = self.accounts().get_mut(account) {
+            account.delivered += 1;
         }
         json!({ "from": format!("4917{customer:08}"), "id": format!("wamid.bench.{id}"), "timestamp": written.to_string(), "type": "text",
             "text": { "body": format!("Hello, is the blue one in stock? This is question number {id}.") } })
@@ -249,11 +256,21 @@ impl Driver {
         let mut peaks = BTreeMap::new();
         for process in self.processes().await? {
             let function = process["function"].as_str().unwrap_or_default().to_owned();
-            let megabytes = process["peakRssKb"].as_f64().unwrap_or_default() / 1024.0;
+            let megabytes = megabytes(&process["peakRssKb"]).unwrap_or_default();
             let peak = peaks.entry(function).or_insert(0.0_f64);
             *peak = peak.max(megabytes);
         }
         Ok(peaks)
+    }
+
+    /// The memory that each process has now, in megabytes.
+    pub(super) async fn memory_mb(&self) -> Result<Vec<(Process, f64)>> {
+        let processes = self.processes().await?;
+        let reading = |process: &Value| {
+            let function = process["function"].as_str()?.to_owned();
+            Some((Process { function, pid: process["pid"].as_u64()? }, megabytes(&process["rssKb"])?))
+        };
+        Ok(processes.iter().filter_map(reading).collect())
     }
 
     /// Kills the webhook's processes and has a new one started; how long that took until it asked for work.
@@ -287,6 +304,10 @@ impl Driver {
         self.call(&Call { method: "DELETE", expected: &[204], ..get(url, Vec::new()) }).await?;
         Ok(figures)
     }
+}
+
+fn megabytes(kilobytes: &Value) -> Option<f64> {
+    kilobytes.as_f64().map(|kilobytes| kilobytes / 1024.0)
 }
 
 fn get(url: String, headers: Vec<(&'static str, String)>) -> Call {

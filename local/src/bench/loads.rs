@@ -59,7 +59,7 @@ pub(super) async fn everyday(driver: &Arc<Driver>, scale: Scale, say: &impl Fn(&
     loads.push(timed(driver, "1,000 texts in one delivery", WEBHOOK, 1, calls).await?);
     say("  replies and their statuses");
     let conversations = conversations(driver, EVERYDAY).await?;
-    let calls = replies(driver, &conversations, scale.calls / 4);
+    let calls = replies(driver, EVERYDAY, &conversations, scale.calls / 4);
     loads.push(timed(driver, "reply", "send-message", 8, calls).await?);
     let calls = statuses(driver).await?;
     loads.push(timed(driver, "status", WEBHOOK, 8, calls).await?);
@@ -149,7 +149,7 @@ pub(super) async fn costs(driver: &Arc<Driver>, scale: Scale, say: &impl Fn(&str
     counted("inbound text, after the inbox has grown", calls).await?;
     // Last: a reply of now is newer than the customers' messages, which are hours old here.
     let conversations = conversations(driver, EVERYDAY).await?;
-    counted("reply", replies(driver, &conversations, count)).await?;
+    counted("reply", replies(driver, EVERYDAY, &conversations, count)).await?;
     counted("status", statuses(driver).await?).await?;
     counted("list conversations", vec![driver.api(EVERYDAY, "conversations?limit=20"); 20]).await?;
     let list = driver.api(EVERYDAY, &format!("conversations/{}/messages?limit=20", conversations[0]));
@@ -246,22 +246,25 @@ async fn fill(driver: &Arc<Driver>, account: &str, count: usize, customers: u64)
     Ok(())
 }
 
-fn replies(driver: &Driver, conversations: &[String], count: usize) -> Vec<Call> {
-    conversations.iter().cycle().take(count).map(|conversation| driver.reply(EVERYDAY, conversation)).collect()
+/// Replies in that many conversations in turn.
+pub(super) fn replies(driver: &Driver, account: &str, conversations: &[String], count: usize) -> Vec<Call> {
+    conversations.iter().cycle().take(count).map(|conversation| driver.reply(account, conversation)).collect()
 }
 
 /// A `delivered` for everything that the simulator accepted.
 async fn statuses(driver: &Driver) -> Result<Vec<Call>> {
     let now = time::OffsetDateTime::now_utc().unix_timestamp();
     let sent = driver.sent().await?;
-    let status = |sent: &Value| {
-        json!({ "id": sent["id"], "status": "delivered", "timestamp": now.to_string(),
-            "recipient_id": sent["to"], "biz_opaque_callback_data": sent["callbackData"] })
-    };
-    Ok(sent.iter().map(|sent| driver.delivery(EVERYDAY, "statuses", &[status(sent)])).collect())
+    Ok(sent.iter().map(|sent| driver.delivery(EVERYDAY, "statuses", &[status(sent, "delivered", now)])).collect())
 }
 
-async fn conversations(driver: &Driver, account: &str) -> Result<Vec<String>> {
+/// What the provider reports of something that it accepted, at a time in epoch seconds.
+pub(super) fn status(sent: &Value, status: &str, at: i64) -> Value {
+    json!({ "id": sent["id"], "status": status, "timestamp": at.to_string(),
+        "recipient_id": sent["to"], "biz_opaque_callback_data": sent["callbackData"] })
+}
+
+pub(super) async fn conversations(driver: &Driver, account: &str) -> Result<Vec<String>> {
     let conversations = pages(driver, account, "conversations?limit=100").await?;
     Ok(conversations.iter().filter_map(|conversation| conversation["id"].as_str()).map(str::to_owned).collect())
 }

@@ -69,13 +69,13 @@ pub(super) struct CountedBack {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn float(count: usize) -> f64 {
+pub(super) fn float(count: usize) -> f64 {
     count as f64
 }
 
 /// The value below which that share of an ascending list lies.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index into the list")]
-fn percentile(ascending: &[f64], share: f64) -> f64 {
+pub(super) fn percentile(ascending: &[f64], share: f64) -> f64 {
     let index = (float(ascending.len()) * share).ceil() as usize;
     ascending.get(index.saturating_sub(1)).or(ascending.last()).copied().unwrap_or_default()
 }
@@ -126,14 +126,19 @@ impl Report {
     }
 }
 
-/// Processor, cores and build, since figures mean nothing without them.
-fn machine() -> String {
+/// Processor, cores, memory and build, since figures mean nothing without them.
+pub(super) fn machine() -> String {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown processor");
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory =
+        memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let gigabytes =
+        memory.map_or_else(|| "unknown".to_owned(), |kilobytes: f64| format!("{:.0}", kilobytes / 1024.0 / 1024.0));
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     format!(
-        "{}, {cores} cores for functions, engine and driver together, {build} build",
+        "{}, {cores} cores and {gigabytes} GB for functions, table engine, rig and driver together; the last three in a {build} build",
         model.trim_start_matches([' ', '\t', ':'])
     )
 }
@@ -177,7 +182,13 @@ impl fmt::Display for Report {
         if let Some((function, megabytes)) = peak {
             writeln!(formatter, "most memory of a process: {megabytes:.1} MB ({function})")?;
         }
-        let CountedBack { conversations, inbound, outbound } = self.counted_back;
+        self.counted_back.fmt(formatter)
+    }
+}
+
+impl fmt::Display for CountedBack {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { conversations, inbound, outbound } = self;
         write!(
             formatter,
             "counted back through the API: {inbound} delivered and {outbound} sent messages in {conversations} conversations, none lost, none doubled"
