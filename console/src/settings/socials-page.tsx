@@ -55,7 +55,8 @@ export function SocialsPage() {
           ))}
         </div>
       )}
-      <WebhookSection />
+      {/* It stands below the cards, and would jump when they take the skeleton's place. */}
+      {(integrations.data || failure) && <WebhookSection />}
     </main>
   );
 }
