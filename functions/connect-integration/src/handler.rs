@@ -50,8 +50,7 @@ struct ConnectIntegrationRequest {
     waba_id: Option<String>,
     instagram_account_id: Option<String>,
     facebook_page_id: Option<String>,
-    #[serde(default)]
-    repair_webhook: bool,
+    repair_webhook: Option<bool>,
 }
 
 /// What the caller wants to connect.
@@ -62,7 +61,7 @@ struct Wanted {
     account: AccountId,
     waba_id: Option<String>,
     api_key: SecretString,
-    repair_webhook: bool,
+    repair_webhook: Option<bool>,
 }
 
 pub(crate) async fn handle(connecting: &Connecting, request: Request) -> Result<Response<Body>> {
@@ -192,7 +191,10 @@ fn integration(
         },
         webhook_verified: false,
         webhook_was_ours: false,
-        repair_webhook: wanted.repair_webhook,
+        // Whoever only brings a new key changes nothing about that.
+        repair_webhook: wanted
+            .repair_webhook
+            .unwrap_or_else(|| previous.is_some_and(|previous| previous.repair_webhook)),
         last_synced_at: Some(now_ms),
         error_message: None,
         health: Some(Health { status: check.status, reasons: check.reasons, checked_at: now_ms }),
@@ -367,6 +369,21 @@ mod tests {
         assert_eq!(answer.refusal(), (422, "PROVIDER_REJECTED"));
         assert_eq!(stage.stored(&account).await, Some(before));
         assert_eq!(stage.owner(&account).await, Some((account.organization, OwnerStatus::Connected)));
+    }
+
+    #[tokio::test]
+    async fn a_new_key_leaves_the_permission_to_repair_the_webhook_as_it_was() {
+        let account = Account::whatsapp();
+        let answers = [speaks_for(&account), registered(WEBHOOK_URL), registered(WEBHOOK_URL)];
+        let stage = Stage::of(std::iter::repeat_n(answers, 4).flatten()).await;
+
+        for (wanted, expected) in
+            [(Value::Null, false), (json!(true), true), (Value::Null, true), (json!(false), false)]
+        {
+            let body = json!({ "apiKey": KEY, "phoneNumberId": account.id, "repairWebhook": wanted });
+            let answer = stage.answer(Call::of(EVENT).from(&account.organization).body(&body)).await;
+            assert_eq!(answer.body["data"]["repairWebhook"], expected, "{answer:?}");
+        }
     }
 
     #[tokio::test]
