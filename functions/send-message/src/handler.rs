@@ -170,6 +170,11 @@ async fn quoted(
     let id = text.parse().map_err(|_| Error::MessageNotFound)?;
     let message = sending.store.message_of(&caller.organization, &conversation.partitions(), &id).await?;
     let message = message.ok_or(Error::MessageNotFound)?;
+    if message.external_id.is_none() {
+        let problem =
+            "`replyTo` is a message that the provider does not have and cannot quote: send the reply without it";
+        return Err(Error::invalid_body(problem, "replyTo"));
+    }
     Ok(Some((message.id, message.external_id)))
 }
 
@@ -362,6 +367,19 @@ mod tests {
         assert_eq!(stage.answer(stage.call()).await.refusal(), (409, "NOT_CONNECTED"));
 
         assert_eq!((stage.provider.calls(), stage.outbound().await), (vec![], vec![]));
+    }
+
+    #[tokio::test]
+    async fn what_the_provider_does_not_have_cannot_be_quoted() {
+        let stage = Stage::of([]).await;
+        let note = stage.answer(stage.call().body(&json!({ "text": "Asked.", "type": "internal_note" }))).await;
+        let call = stage.call().header("idempotency-key", "another");
+
+        let answer = stage.answer(call.body(&json!({ "text": TEXT, "replyTo": note.body["data"]["id"] }))).await;
+
+        assert_eq!(answer.refusal(), (400, "INVALID_BODY"));
+        assert_eq!(answer.body["error"]["details"]["field"], "replyTo");
+        assert_eq!(stage.provider.calls(), [""; 0]);
     }
 
     #[tokio::test]
