@@ -61,7 +61,7 @@ pub enum Error {
     TextTooLong { limit: usize, unit: &'static str },
     #[error("the provider refused: {title}")]
     ProviderRejected { message_id: Option<String>, code: String, title: String },
-    #[error("the provider cannot be reached or is too busy: nothing was done, try again in a moment")]
+    #[error("the provider cannot be reached or is too busy: try again in a moment")]
     ProviderUnavailable { message_id: Option<String>, code: Option<String>, title: Option<String> },
     #[error("the service cannot answer now: try again in a moment")]
     Unavailable(#[source] Cause),
