@@ -6,6 +6,8 @@ import { bubble, expect, row, signIn, test, write } from "./test";
 const SHOWN_WITHIN_MS = 3_000;
 
 const HOUR_MS = 60 * 60 * 1000;
+/** A picture with a 1 in it. */
+const UNREAD_ICON = new RegExp(`^data:image/svg.*${encodeURIComponent(">1<")}`);
 
 test.describe("a customer's message", () => {
   for (const platform of PLATFORMS) {
@@ -20,9 +22,11 @@ test.describe("a customer's message", () => {
       await organization.customer(platform, { text: "Is the blue one in stock?" });
       await expect(row(page, "Is the blue one in stock?")).toBeVisible({ timeout: SHOWN_WITHIN_MS });
       await expect(page).toHaveTitle(/^\(1\) /);
+      await expect(page.locator("link[rel=icon]")).toHaveAttribute("href", UNREAD_ICON);
       await row(page, "Is the blue one in stock?").click();
       await expect(bubble(page, "Is the blue one in stock?")).toBeVisible();
       await expect(page).not.toHaveTitle(/^\(1\) /);
+      await expect(page.locator("link[rel=icon]")).not.toHaveAttribute("href", UNREAD_ICON);
 
       await write(page, "Yes, it is.");
       await expect(bubble(page, "Yes, it is.")).toContainText(text.thread.status.read);
