@@ -28,7 +28,7 @@ pub struct Bench {
     pub template: PathBuf,
     /// Where the functions' binaries come from.
     pub binaries: Binaries,
-    /// Small numbers: two minutes instead of a quarter of an hour.
+    /// Small numbers: less than two minutes.
     pub quick: bool,
 }
 

@@ -122,7 +122,7 @@ enum Command {
 /// What the bench measures.
 #[derive(Debug, Args)]
 struct Measuring {
-    /// Small numbers, in about two minutes
+    /// Small numbers, in less than two minutes
     #[arg(long)]
     quick: bool,
     /// Everything at once and for long, beside a tenant that sends a thousand times as much as each of the others; fails when a

@@ -98,7 +98,9 @@ impl Load {
 impl Cost {
     pub(super) fn new(what: &'static str, events: usize, metered: &Value) -> Self {
         let per_event = |value: &Value| value.as_f64().unwrap_or_default() / float(events.max(1));
-        let kms = metered["kms"].as_object().map(|calls| calls.values().filter_map(Value::as_f64).sum::<f64>());
+        let kms = metered["kms"].as_object().into_iter().flat_map(|calls| calls.values());
+        // Not `sum`, which is -0.0 of nothing.
+        let kms = kms.filter_map(Value::as_f64).fold(0.0, |sum, calls| sum + calls);
         Self {
             what,
             events,
@@ -106,7 +108,7 @@ impl Cost {
             write_units: per_event(&metered["writeUnits"]),
             read_units: per_event(&metered["readUnits"]),
             failed_conditions: per_event(&metered["failedConditions"]),
-            kms_calls: kms.unwrap_or_default() / float(events.max(1)),
+            kms_calls: kms / float(events.max(1)),
         }
     }
 }
