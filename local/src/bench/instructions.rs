@@ -135,8 +135,10 @@ impl Counter {
         }
         let script = File::options().write(true).create_new(true).mode(0o755).open(folder.join(WEBHOOK));
         let (counts, webhook) = (self.counts(), webhook.display());
-        let text =
-            format!("#!/bin/sh\nexec valgrind --quiet --tool=callgrind --callgrind-out-file={} {webhook}\n", counts.display());
+        let text = format!(
+            "#!/bin/sh\nexec valgrind --quiet --tool=callgrind --callgrind-out-file={} {webhook}\n",
+            counts.display()
+        );
         script.map_err(write)?.write_all(text.as_bytes()).map_err(write)
     }
 
