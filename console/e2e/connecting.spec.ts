@@ -100,7 +100,7 @@ test.describe("an admin", () => {
 
       await organization.fault("server_error", "health_status", 10);
       await submit(dialog, platform, account, key);
-      await expect(dialog.getByRole("alert").filter({ hasText: "nothing was done" })).toBeVisible();
+      await expect(dialog.getByRole("alert").filter({ hasText: "is too busy" })).toBeVisible();
       await organization.clearFaults();
 
       await submit(dialog, platform, account, key);
