@@ -13,7 +13,7 @@ use axum::{body::Bytes, http::Request};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::{failed, sustained::Process};
+use super::failed;
 use crate::{
     client::Client,
     error::{Error, Result},
@@ -49,6 +49,13 @@ struct Account {
 
 /// How long ago the first message of each customer was written: their messaging windows are still open.
 const SINCE_SECS: i64 = 20 * 60 * 60;
+
+/// A process of a function.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Process {
+    pub(super) function: String,
+    pub(super) pid: u64,
+}
 
 /// A request to be timed.
 #[derive(Clone)]

@@ -30,7 +30,6 @@ use super::{
 };
 use crate::error::Result;
 use memory::Memory;
-pub(super) use memory::Process;
 use processor::Processor;
 pub use report::Report;
 use schedule::{Arrival, Kind, NOISY_TENANT, Timeline};

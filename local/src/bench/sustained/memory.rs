@@ -4,19 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::super::report::percentile;
+use super::super::{driver::Process, report::percentile};
 
 /// How far the memory of a process may move after its first minute.
 pub(super) const MOST_CHANGE: f64 = 0.05;
 /// What is compared: the second of them that a process lives through, and its last.
 const WINDOW: Duration = Duration::from_mins(1);
-
-/// A process of a function.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::bench) struct Process {
-    pub(in crate::bench) function: String,
-    pub(in crate::bench) pid: u64,
-}
 
 /// Megabytes, and when after the start of the run.
 type Reading = (Duration, f64);

@@ -382,10 +382,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{
-            memory::{Memory, Process},
-            schedule::NOISY_TENANT,
-        },
+        super::{super::driver::Process, memory::Memory, schedule::NOISY_TENANT},
         *,
     };
 
