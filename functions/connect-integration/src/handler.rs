@@ -157,8 +157,11 @@ async fn connect(
         same_account.is_some_and(|previous| previous.webhook_verified)
     };
     let webhook_was_ours = webhook_verified || same_account.is_some_and(|previous| previous.webhook_was_ours);
+    // Whoever only brings a new key changes nothing about that.
+    let permission = wanted.repair_webhook.or_else(|| same_account.map(|previous| previous.repair_webhook));
+    let repair_webhook = permission.unwrap_or_default();
     let integration = integration(wanted, sealed_key, check, previous, now_ms);
-    let integration = Integration { webhook_verified, webhook_was_ours, error_message, ..integration };
+    let integration = Integration { webhook_verified, webhook_was_ours, repair_webhook, error_message, ..integration };
     connecting.store.put_integration(&integration, previous, &wanted.user).await?;
     Ok(integration)
 }
@@ -191,10 +194,7 @@ fn integration(
         },
         webhook_verified: false,
         webhook_was_ours: false,
-        // Whoever only brings a new key changes nothing about that.
-        repair_webhook: wanted
-            .repair_webhook
-            .unwrap_or_else(|| previous.is_some_and(|previous| previous.repair_webhook)),
+        repair_webhook: false,
         last_synced_at: Some(now_ms),
         error_message: None,
         health: Some(Health { status: check.status, reasons: check.reasons, checked_at: now_ms }),
@@ -384,6 +384,22 @@ mod tests {
             let answer = stage.answer(Call::of(EVENT).from(&account.organization).body(&body)).await;
             assert_eq!(answer.body["data"]["repairWebhook"], expected, "{answer:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_permission_to_repair_the_webhook_is_of_one_account() {
+        let account = Account::whatsapp();
+        let other = Account { organization: account.organization.clone(), ..Account::whatsapp() };
+        let answers =
+            [&account, &other].map(|account| [speaks_for(account), registered(WEBHOOK_URL), registered(WEBHOOK_URL)]);
+        let stage = Stage::of(answers.into_iter().flatten()).await;
+        let body = json!({ "apiKey": KEY, "phoneNumberId": account.id, "repairWebhook": true });
+        let allowed = stage.answer(Call::of(EVENT).from(&account.organization).body(&body)).await;
+
+        let answer = stage.connect(&other).await;
+
+        assert_eq!(allowed.body["data"]["repairWebhook"], true, "{allowed:?}");
+        assert_eq!(answer.body["data"]["repairWebhook"], false, "{answer:?}");
     }
 
     #[tokio::test]
