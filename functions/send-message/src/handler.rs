@@ -165,17 +165,14 @@ async fn quoted(
     caller: &Caller,
     conversation: &Conversation,
     reply_to: Option<String>,
-) -> Result<Option<(MessageId, Option<String>)>> {
+) -> Result<Option<(MessageId, String)>> {
     let Some(text) = reply_to else { return Ok(None) };
     let id = text.parse().map_err(|_| Error::MessageNotFound)?;
     let message = sending.store.message_of(&caller.organization, &conversation.partitions(), &id).await?;
     let message = message.ok_or(Error::MessageNotFound)?;
-    if message.external_id.is_none() {
-        let problem =
-            "`replyTo` is a message that the provider does not have and cannot quote: send the reply without it";
-        return Err(Error::invalid_body(problem, "replyTo"));
-    }
-    Ok(Some((message.id, message.external_id)))
+    let problem = "`replyTo` is a message that the provider does not have and cannot quote: send the reply without it";
+    let external_id = message.external_id.ok_or_else(|| Error::invalid_body(problem, "replyTo"))?;
+    Ok(Some((message.id, external_id)))
 }
 
 fn customer(conversation: &Conversation) -> Customer {

@@ -120,7 +120,7 @@ fn no_address() -> Failure {
 }
 
 fn body(recipient: &Recipient<'_>, reply: &Reply, callback_data: &str) -> Option<Value> {
-    let quoted = reply.reply_to.as_ref().and_then(|(_, external_id)| external_id.as_ref());
+    let quoted = reply.reply_to.as_ref().map(|(_, external_id)| external_id);
     let mut body = match recipient.platform {
         Platform::Whatsapp => {
             let mut body = json!({
@@ -168,7 +168,7 @@ mod tests {
 
     fn reply(quoted: Option<&str>) -> Reply {
         let id = "1767877200000-0123456789abcdef0123456789abcdef".parse().unwrap();
-        Reply { text: "Yes".into(), reply_to: quoted.map(|external| (id, Some(external.into()))) }
+        Reply { text: "Yes".into(), reply_to: quoted.map(|external| (id, external.into())) }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct Reply {
     /// What it says.
     pub text: String,
     /// The message that it answers: our id and the provider's.
-    pub reply_to: Option<(MessageId, Option<String>)>,
+    pub reply_to: Option<(MessageId, String)>,
 }
 
 /// A note that operators leave each other. No function that speaks to the provider takes one.
@@ -115,7 +115,7 @@ impl Store {
         let message = outbound(writing, &reply.text, now_us)?;
         let message = Message {
             reply_to: reply.reply_to.as_ref().map(|(id, _)| id.clone()),
-            reply_to_external: reply.reply_to.as_ref().and_then(|(_, external)| external.clone()),
+            reply_to_external: reply.reply_to.as_ref().map(|(_, external)| external.clone()),
             ..message.with_status(Status::Sending, now_us / 1000)
         };
         let news = Some(reply_activity(conversation, &message));
