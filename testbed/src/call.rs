@@ -83,6 +83,16 @@ impl Call {
         self
     }
 
+    /// The same call with each limit that is none.
+    pub fn with_bad_limits(&self) -> impl Iterator<Item = Self> {
+        ["0", "-1", "101", "2.5", "many"].into_iter().map(|limit| self.clone().query(&[("limit", limit)]))
+    }
+
+    /// The same call with a cursor that nobody gave, and with a part of one that somebody did.
+    pub fn with_bad_cursors(&self, cursor: &str) -> [Self; 2] {
+        ["bm90IGEgY3Vyc29y", &cursor[..cursor.len() - 4]].map(|bad| self.clone().query(&[("cursor", bad)]))
+    }
+
     /// The same call by everybody who may not make it, each with the code of the refusal: without an organization, in
     /// another role than those, without a user.
     pub fn by_strangers(&self, allowed: &[&str]) -> Vec<(Self, &'static str)> {
