@@ -33,6 +33,7 @@ pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> 
     let views = page.conversations.into_iter();
     let views = views.map(|conversation| ConversationView::load(store, organization, conversation, now_ms));
     let mut views = try_join_all(views).await?;
+    // The filter finds what may be unread; only the count tells.
     views.retain(|view| view.unread || !filter.unread);
     let next = page.next.map(|position| cursor::encode(organization, &query, &position));
     http::ok_list(&views, limit, next.as_deref())
