@@ -31,7 +31,7 @@ const WARM_UP: usize = 20;
 /// How long a stopped process may take to write its count.
 const COUNT_WITHIN: Duration = Duration::from_secs(20);
 
-/// What was counted on x86-64, and a twentieth more: a regression by a tenth breaks these. Reading is a part of the delivery. A quarter of
+/// What was counted on x86-64, and some more, less than a tenth: a regression by that breaks these. Reading is a part of the delivery. A quarter of
 /// the delivery is SHA-256 (the SDK signs each call), which processors have instructions for, and valgrind does not.
 const PARSE_MOST: u64 = 45_000;
 const DELIVERY_MOST: u64 = 1_740_000;
