@@ -35,6 +35,8 @@ const OWNERS_MAX: usize = 10_000;
 pub const ACCOUNT_OF_NOBODY: &str = "account of no organization";
 /// Why an event has no place: its token is of an organization that does not own the account.
 pub const TOKEN_OF_ANOTHER: &str = "token of another organization";
+/// Why an event has no place: it happened before its account's owner had the account, and another organization did.
+pub const OF_FORMER_OWNER: &str = "of the time of a former owner";
 const NO_ACCOUNT: &str = "no account named";
 const OTHER_OWNER: &str = "account of another organization now";
 const DISCONNECTED: &str = "the integration is disconnected";
@@ -158,11 +160,15 @@ impl Delivery<'_> {
             let events: Vec<_> = events.into_iter().map(|event| (reason, event)).collect();
             return (self.keep(Some(account), organization, events).await, None);
         }
-        let Some(owner) = owner else { return (Counts::default(), None) };
+        let Some(owner) = &owner else { return (Counts::default(), None) };
         if owner.status == OwnerStatus::Disconnected {
             warn!(count = events.len(), %platform, "a disconnected integration still receives");
-            return (Counts { ignored: events.len(), ..Counts::default() }, Some(owner.organization_id));
+            return (Counts { ignored: events.len(), ..Counts::default() }, organization.cloned());
         }
+        // What the provider repeats, or tells late, may be of the time of a former owner.
+        let (foreign, events): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| is_before(owner, event));
+        let foreign = foreign.into_iter().map(|event| (OF_FORMER_OWNER, event)).collect();
+        let mut counts = self.keep(Some(account), organization, foreign).await;
         let inbound = Inbound {
             store: self.store,
             organization: &owner.organization_id,
@@ -171,11 +177,11 @@ impl Delivery<'_> {
             now_us: self.now_us,
             misfits: self.misfits,
         };
-        let counts = inbound.apply(events).await;
+        counts += inbound.apply(events).await;
         if !self.is_replay() && !owner.webhook_verified && owner.status == OwnerStatus::Connected {
-            self.verified(&owner, platform, account).await;
+            self.verified(owner, platform, account).await;
         }
-        (counts, Some(owner.organization_id))
+        (counts, organization.cloned())
     }
 
     /// The first authentic delivery proves that the webhook works. Only a hint for the admin: a failure costs nothing else.
@@ -230,6 +236,11 @@ impl Delivery<'_> {
 /// One API key may serve several platforms and has one webhook: the token that was registered last comes with all of them.
 fn covers(proof: &Proof, owner: &Owner) -> bool {
     proof.organization().is_none_or(|organization| *organization == owner.organization_id)
+}
+
+/// Whether it happened before the owner had the account, when another organization did.
+fn is_before(owner: &Owner, event: &Event) -> bool {
+    owner.not_before.is_some_and(|start| event.kind.happened_ms().is_some_and(|happened| happened < start))
 }
 
 impl Owners {

@@ -308,8 +308,13 @@ pub fn status(external_id: &str, status: Status, second: i64) -> StatusChange {
 
 /// A delivery to a WhatsApp number, as the provider sends it: a text of a customer, whose text is its id.
 pub fn text_delivery(account: &AccountId, external_id: &str) -> String {
+    text_delivery_at(account, external_id, 0)
+}
+
+/// The same, written at that second.
+pub fn text_delivery_at(account: &AccountId, external_id: &str, second: i64) -> String {
     let message = json!({
-        "from": "491713920012", "id": external_id, "timestamp": (at(0) / 1000).to_string(),
+        "from": "491713920012", "id": external_id, "timestamp": (at(second) / 1000).to_string(),
         "type": "text", "text": { "body": external_id },
     });
     whatsapp_delivery(account, "messages", &message)

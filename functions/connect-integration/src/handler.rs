@@ -83,7 +83,7 @@ pub(crate) async fn handle(connecting: &Connecting, request: Request) -> Result<
     let connected = connect(connecting, &wanted, check, previous.as_ref(), now_ms).await;
     if connected.is_err() && claim == Stored::New {
         // Nobody else may stay locked out by an attempt that failed; a claim that cannot be given back now runs out.
-        if let Err(error) = store.release_claim(&wanted.organization, platform, &wanted.account).await {
+        if let Err(error) = store.release_claim(&wanted.organization, platform, &wanted.account, now_ms).await {
             error!("a claim was not released: {}", http::causes(&error));
         }
     }

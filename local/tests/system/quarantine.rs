@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::{
-    shared::{Account, Organization, items, quarantined, run, table, text, unique},
+    shared::{Account, Organization, items, now, quarantined, run, table, text, unique},
     support::{Rig, target_folder},
 };
 
@@ -195,6 +195,39 @@ fn what_came_for_a_former_owner_is_not_the_next_ones() {
             assert_eq!(former.replay(&entry["id"]).await.0, 404, "the account is another's now");
         }
         assert_eq!(former.quarantine().await, Vec::<Value>::new());
+    });
+}
+
+#[test]
+fn what_the_provider_repeats_of_a_former_owners_time_is_nobody_elses() {
+    run(async |rig| {
+        let (former, account) = Organization::with(rig, "whatsapp").await;
+        let written = now() - 60;
+        account.receive_body(account.text_delivery("wamid.known", "491713920012", written, "Known")).await;
+        let path = "/api/v1/social-integrations/whatsapp";
+        assert_eq!(rig.api("DELETE", path, &former.admin, Value::Null).await.0, 200);
+        let next = Organization::new(rig).await;
+        let theirs = next.connect_account("whatsapp", &account.id).await;
+
+        // The same once more, and one that the former owner never got: whatever they come with.
+        for (id, said) in [("wamid.known", "Known"), ("wamid.late", "Late")] {
+            let body = account.text_delivery(id, "491713920012", written, said);
+            theirs.receive_body(body.clone()).await;
+            deliver_globally(rig, &body).await;
+        }
+        assert!(next.conversations("").await.is_empty() && next.quarantine().await.is_empty());
+        let kept = kept(rig, &account.id).await;
+        assert_eq!(kept.len(), 4);
+        for entry in &kept {
+            assert_eq!(entry["reason"]["S"], "of the time of a former owner");
+            assert_eq!(next.replay(&entry["id"]["S"]).await.0, 404);
+            assert_eq!(former.replay(&entry["id"]["S"]).await.0, 404);
+        }
+        // What customers write from now on is the next one's; what was, is still there.
+        theirs.customer_writes("491713920012", "New").await;
+        assert_eq!(next.conversation().await["lastMessage"]["text"], "New");
+        assert_eq!(next.thread().await.len(), 1);
+        assert_eq!(former.conversation().await["lastMessage"]["text"], "Known");
     });
 }
 

@@ -1,8 +1,8 @@
 //! Integrations: one connected account per organization and platform, and the exclusive claim on the account.
 
 use aws_sdk_dynamodb::{
-    operation::{delete_item::DeleteItemError, transact_write_items::TransactWriteItemsError},
-    types::{Delete, Put, TransactWriteItem, Update},
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{AttributeValue, Delete, Put, TransactWriteItem, Update},
 };
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +132,8 @@ pub enum OwnerStatus {
     Connected,
     /// Deliveries are acknowledged and counted, not kept.
     Disconnected,
+    /// Nobody owns it any more; tells the next owner from when on it is theirs.
+    Released,
 }
 
 /// Who owns an account.
@@ -146,6 +148,12 @@ pub struct Owner {
     pub webhook_verified: bool,
     /// When the claim was made, epoch milliseconds.
     pub claimed_at: i64,
+    /// What happened before is another organization's, epoch milliseconds: when that released the account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<i64>,
+    /// When an organization that had it connected last released it, epoch milliseconds. Stays until the next one has connected it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<i64>,
 }
 
 /// What an admin is told when the provider no longer takes the key.
@@ -158,6 +166,9 @@ pub const WEBHOOK_ELSEWHERE: &str = "The provider delivers to another webhook. C
 
 /// A claim that was never finished is free again after this long.
 const PENDING_CLAIM_MS: i64 = 120_000;
+/// How long a released claim is kept: nothing of its time can come any more. The provider repeats for a week, and quarantine keeps for 30
+/// days what it took.
+const RELEASED_SECS: i64 = 40 * 24 * 60 * 60;
 
 impl Store {
     /// The organization's integrations, by platform.
@@ -197,7 +208,8 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn owner_of_account(&self, platform: Platform, account: &AccountId) -> Result<Option<Owner>> {
-        self.get(&keys::account_owner(platform, account)).await
+        let owner: Option<Owner> = self.get(&keys::account_owner(platform, account)).await?;
+        Ok(owner.filter(|owner| owner.status != OwnerStatus::Released))
     }
 
     /// Claims an account for the organization, before anything is told to the provider. `New` when it was free.
@@ -216,25 +228,44 @@ impl Store {
             status: OwnerStatus::Pending,
             webhook_verified: false,
             claimed_at: now_ms,
+            not_before: None,
+            released_at: None,
         };
         let key = keys::account_owner(platform, account);
         let Some(existing) = self.put_if_absent(&key, write(&owner)?).await? else { return Ok(super::Stored::New) };
         let existing: Owner = read(existing)?;
-        if existing.organization_id == *organization {
-            return Ok(super::Stored::Duplicate);
-        }
-        if existing.status != OwnerStatus::Pending || existing.claimed_at > now_ms - PENDING_CLAIM_MS {
+        let was_ours = existing.organization_id == *organization;
+        let is_free = match existing.status {
+            OwnerStatus::Released => true,
+            _ if was_ours => return Ok(super::Stored::Duplicate),
+            OwnerStatus::Pending => existing.claimed_at <= now_ms - PENDING_CLAIM_MS,
+            OwnerStatus::Connected | OwnerStatus::Disconnected => false,
+        };
+        if !is_free {
             return Err(Error::AccountInUse);
         }
+        let not_before = if was_ours { existing.not_before } else { existing.released_at.map(whole_second) };
         let takeover = Expression::default()
             .set("organizationId", s(organization.as_str()))
+            .set("status", s(owner_status_name(OwnerStatus::Pending)))
+            .set("webhookVerified", AttributeValue::Bool(false))
             .set("claimedAt", n(now_ms))
-            .if_compares("status", "=", s("pending"))
+            .remove(keys::EXPIRES_AT)
+            .if_compares("status", "=", s(owner_status_name(existing.status)))
             .if_compares("claimedAt", "=", n(existing.claimed_at));
-        match self.update(&key, takeover).await? {
-            Written::Done(_) => Ok(super::Stored::New),
-            Written::Refused(_) => Err(Error::AccountInUse),
+        let takeover = match not_before {
+            Some(not_before) => takeover.set("notBefore", n(not_before)),
+            None => takeover.remove("notBefore"),
+        };
+        let holder: Option<Owner> = match self.update(&key, takeover).await? {
+            Written::Done(_) => return Ok(super::Stored::New),
+            Written::Refused(item) => item.map(read).transpose()?,
+        };
+        // Another request of the same organization, or this one before it was repeated.
+        if holder.is_some_and(|holder| holder.organization_id == *organization) {
+            return Ok(super::Stored::Duplicate);
         }
+        Err(Error::AccountInUse)
     }
 
     /// Gives back a claim that did not lead to a connection.
@@ -246,25 +277,11 @@ impl Store {
         organization: &OrganizationId,
         platform: Platform,
         account: &AccountId,
+        now_ms: i64,
     ) -> Result<()> {
-        let mut mine = Expression::default().if_compares("organizationId", "=", s(organization.as_str()));
-        mine = mine.if_compares("status", "=", s("pending"));
-        let request = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(keys::account_owner(platform, account).attributes()))
-            .set_condition_expression(mine.conditions())
-            .set_expression_attribute_names(mine.names())
-            .set_expression_attribute_values(mine.values());
-        match request.send().await {
-            Err(error)
-                if !error.as_service_error().is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
-            {
-                Err(fault("DeleteItem", &error))
-            }
-            _ => Ok(()),
-        }
+        let release =
+            released(organization, now_ms).if_compares("status", "=", s(owner_status_name(OwnerStatus::Pending)));
+        self.update(&keys::account_owner(platform, account), release).await.map(drop)
     }
 
     /// Stores a connected integration with its claim, for the user `by`; `previous` is what was read before, and still has to be
@@ -311,7 +328,7 @@ impl Store {
             TransactWriteItem::builder().put(put).build(),
         ];
         if let Some(old) = previous.map(|previous| &previous.credentials.account).filter(|old| *old != account) {
-            writes.push(self.owner_delete(organization, platform, old)?);
+            writes.push(self.owner_release(organization, platform, old, integration.updated_at)?);
         }
         writes.push(self.audit_write(organization, &audit)?);
         self.transact(writes, |position| if position == 0 { Error::AccountInUse } else { Error::Conflict }).await
@@ -328,11 +345,11 @@ impl Store {
             .set("status", s(status_name(connection.status)))
             .set("updatedAt", n(connection.checked_at))
             .set("lastSyncedAt", n(connection.checked_at))
-            .set_some("webhookVerified", connection.webhook_verified.map(aws_sdk_dynamodb::types::AttributeValue::Bool))
+            .set_some("webhookVerified", connection.webhook_verified.map(AttributeValue::Bool))
             .if_compares("status", "=", s(status_name(checked.status)))
             .if_compares("updatedAt", "=", n(checked.updated_at));
         if connection.webhook_verified == Some(true) {
-            expression = expression.set(WEBHOOK_WAS_OURS, aws_sdk_dynamodb::types::AttributeValue::Bool(true));
+            expression = expression.set(WEBHOOK_WAS_OURS, AttributeValue::Bool(true));
         }
         if connection.status != ConnectionStatus::Disconnected {
             expression = next_check(expression, checked, connection.next_check_at);
@@ -410,7 +427,7 @@ impl Store {
         platform: Platform,
         account: &AccountId,
     ) -> Result<()> {
-        let yes = || aws_sdk_dynamodb::types::AttributeValue::Bool(true);
+        let yes = || AttributeValue::Bool(true);
         let verified = || Expression::default().set("webhookVerified", yes());
         // The account may have been replaced since the delivery left.
         let still_here =
@@ -475,7 +492,7 @@ impl Store {
             .build()
             .map_err(Error::internal)?;
         let account = &integration.credentials.account;
-        let owner = self.owner_delete(organization, platform, account)?;
+        let owner = self.owner_release(organization, platform, account, now_ms)?;
         let audit = AuditEntry::new(AuditAction::Deleted, Some(by), now_ms)?.about(platform, account);
         let audit = self.audit_write(organization, &audit)?;
         let delete = TransactWriteItem::builder().delete(delete).build();
@@ -490,34 +507,24 @@ impl Store {
         status: OwnerStatus,
         webhook_verified: Option<bool>,
     ) -> Result<TransactWriteItem> {
-        let status = match status {
-            OwnerStatus::Pending => "pending",
-            OwnerStatus::Connected => "connected",
-            OwnerStatus::Disconnected => "disconnected",
-        };
         let expression = Expression::default()
-            .set("status", s(status))
-            .set_some("webhookVerified", webhook_verified.map(aws_sdk_dynamodb::types::AttributeValue::Bool))
-            .if_compares("organizationId", "=", s(organization.as_str()));
+            .set("status", s(owner_status_name(status)))
+            .set_some("webhookVerified", webhook_verified.map(AttributeValue::Bool))
+            .remove("releasedAt")
+            .if_compares("organizationId", "=", s(organization.as_str()))
+            .if_compares("status", "<>", s(owner_status_name(OwnerStatus::Released)));
         self.transact_update(&keys::account_owner(platform, account), &expression)
     }
 
-    fn owner_delete(
+    fn owner_release(
         &self,
         organization: &OrganizationId,
         platform: Platform,
         account: &AccountId,
+        now_ms: i64,
     ) -> Result<TransactWriteItem> {
-        let mine = Expression::default().if_compares("organizationId", "=", s(organization.as_str()));
-        let delete = Delete::builder()
-            .table_name(&self.table)
-            .set_key(Some(keys::account_owner(platform, account).attributes()))
-            .set_condition_expression(mine.conditions())
-            .set_expression_attribute_names(mine.names())
-            .set_expression_attribute_values(mine.values())
-            .build()
-            .map_err(Error::internal)?;
-        Ok(TransactWriteItem::builder().delete(delete).build())
+        let release = released(organization, now_ms).set("releasedAt", n(now_ms));
+        self.transact_update(&keys::account_owner(platform, account), &release)
     }
 
     pub(super) fn transact_update(&self, key: &keys::Key, expression: &Expression) -> Result<TransactWriteItem> {
@@ -552,6 +559,19 @@ impl Store {
     }
 }
 
+/// Releases a claim of the organization.
+fn released(organization: &OrganizationId, now_ms: i64) -> Expression {
+    Expression::default()
+        .set("status", s(owner_status_name(OwnerStatus::Released)))
+        .set(keys::EXPIRES_AT, n(now_ms / 1000 + RELEASED_SECS))
+        .if_compares("organizationId", "=", s(organization.as_str()))
+}
+
+/// `WhatsApp` tells times in whole seconds: what is of the same second must not be taken for earlier.
+fn whole_second(epoch_ms: i64) -> i64 {
+    epoch_ms / 1000 * 1000
+}
+
 /// Sets when an integration is to be checked again.
 fn next_check(expression: Expression, integration: &Integration, due_ms: i64) -> Expression {
     let organization = &integration.organization_id;
@@ -561,6 +581,15 @@ fn next_check(expression: Expression, integration: &Integration, due_ms: i64) ->
 }
 
 const WEBHOOK_WAS_OURS: &str = "webhookWasOurs";
+
+fn owner_status_name(status: OwnerStatus) -> &'static str {
+    match status {
+        OwnerStatus::Pending => "pending",
+        OwnerStatus::Connected => "connected",
+        OwnerStatus::Disconnected => "disconnected",
+        OwnerStatus::Released => "released",
+    }
+}
 
 fn status_name(status: ConnectionStatus) -> &'static str {
     match status {

@@ -3,7 +3,7 @@
 //! | access pattern | index | partition key | sort key |
 //! |---|---|---|---|
 //! | an organization's integrations; one by platform | – | `ORG#<org>` | `INTEGRATION#<platform>` |
-//! | who owns an account (webhook routing; exclusive claim) | – | `ACCOUNT#<platform>#<accountId>` | `OWNER` |
+//! | who owns an account (webhook routing; exclusive claim; TTL 40 d once released) | – | `ACCOUNT#<platform>#<accountId>` | `OWNER` |
 //! | one conversation, or the alias that leads to it | – | `ORG#<org>#CONVERSATION#<id>` | `CONVERSATION` |
 //! | its messages, by time | – | same | `MESSAGE#<epoch ms>-<hash>` |
 //! | an idempotency key's message (TTL 24 h) | – | same | `IDEMPOTENCY#<key>` |

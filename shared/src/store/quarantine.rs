@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock,
-    delivery::ACCOUNT_OF_NOBODY,
+    delivery::{ACCOUNT_OF_NOBODY, OF_FORMER_OWNER},
     error::{Error, Result},
     id::{AccountId, OrganizationId, QuarantineId, fingerprint},
     platform::Platform,
@@ -118,7 +118,7 @@ pub enum Audience<'a> {
     /// Whoever owns the account: nobody did, and the provider itself told.
     Owner,
     /// Only who runs the service: it came with the token of one organization and is about another's account (it may be forged, or
-    /// of a former owner), or it names no account.
+    /// of a former owner), it is of a former owner's time, or it names no account.
     Operator,
 }
 
@@ -154,11 +154,13 @@ const SUMMARY: [&str; 12] = [
 ];
 
 fn audience<'a>(
+    reason: &str,
     account: Option<&AccountId>,
     token_of: Option<&'a OrganizationId>,
     owner: Option<&'a OrganizationId>,
 ) -> Audience<'a> {
     match (account, token_of, owner) {
+        _ if reason == OF_FORMER_OWNER => Audience::Operator,
         (None, ..) => Audience::Operator,
         (Some(_), Some(token_of), Some(owner)) if token_of != owner => Audience::Operator,
         (Some(_), _, Some(owner)) => Audience::Organization(owner),
@@ -171,7 +173,7 @@ impl QuarantineEntry {
     /// Who may see it.
     #[must_use]
     pub fn audience(&self) -> Audience<'_> {
-        audience(self.account_id.as_ref(), self.proof.organization(), self.owner_id.as_ref())
+        audience(&self.reason, self.account_id.as_ref(), self.proof.organization(), self.owner_id.as_ref())
     }
 }
 
@@ -192,7 +194,7 @@ impl Quarantined<'_> {
     /// The partition of the index that its audience reads.
     fn partition(&self) -> Option<String> {
         let (platform, account) = (self.platform?, self.account?);
-        match audience(self.account, self.proof.organization(), self.owner) {
+        match audience(self.reason, self.account, self.proof.organization(), self.owner) {
             Audience::Organization(organization) => Some(keys::quarantine_of(organization, platform, account)),
             Audience::Owner => Some(keys::quarantine_of_nobody(platform, account)),
             Audience::Operator => None,
@@ -453,14 +455,15 @@ mod tests {
     fn only_whom_it_concerns_sees_it() {
         let (acme, globex): (OrganizationId, OrganizationId) = ("acme".parse().unwrap(), "globex".parse().unwrap());
         let account: AccountId = "1".parse().unwrap();
-        let of = |token_of, owner| audience(Some(&account), token_of, owner);
+        let of = |token_of, owner| audience(ACCOUNT_OF_NOBODY, Some(&account), token_of, owner);
 
         assert_eq!(of(None, None), Audience::Owner);
         assert_eq!(of(None, Some(&acme)), Audience::Organization(&acme));
         assert_eq!(of(Some(&acme), Some(&acme)), Audience::Organization(&acme));
         assert_eq!(of(Some(&acme), None), Audience::Organization(&acme));
         assert_eq!(of(Some(&acme), Some(&globex)), Audience::Operator);
-        assert_eq!(audience(None, None, None), Audience::Operator);
-        assert_eq!(audience(None, Some(&acme), None), Audience::Operator);
+        assert_eq!(audience(ACCOUNT_OF_NOBODY, None, None, None), Audience::Operator);
+        assert_eq!(audience(ACCOUNT_OF_NOBODY, None, Some(&acme), None), Audience::Operator);
+        assert_eq!(audience(OF_FORMER_OWNER, Some(&account), None, Some(&acme)), Audience::Operator);
     }
 }

@@ -9,7 +9,7 @@ use shared::{
 };
 
 use crate::{
-    engine::Table,
+    engine::{Fault, Table},
     given::{Account, at, sealed, unique},
 };
 
@@ -115,7 +115,7 @@ async fn a_claim_that_was_never_finished_runs_out() {
     assert_eq!(late.unwrap(), Stored::New);
     let lost = store.put_integration(&integration(&first, &account, 122), None, "ann").await;
     assert!(matches!(lost, Err(Error::AccountInUse)), "{lost:?}");
-    store.release_claim(&first, PLATFORM, &account).await.unwrap();
+    store.release_claim(&first, PLATFORM, &account, at(1)).await.unwrap();
     assert_eq!(owner(&store, &account).await.unwrap().organization_id, second, "only one's own claim is given back");
 }
 
@@ -125,13 +125,106 @@ async fn a_claim_is_given_back_unless_it_led_to_a_connection() {
     let store = table.store();
     store.claim_account(&organization, PLATFORM, &account, at(0)).await.unwrap();
 
-    store.release_claim(&organization, PLATFORM, &account).await.unwrap();
+    store.release_claim(&organization, PLATFORM, &account, at(1)).await.unwrap();
     assert_eq!(owner(&store, &account).await, None);
-    store.release_claim(&organization, PLATFORM, &account).await.unwrap();
+    store.release_claim(&organization, PLATFORM, &account, at(1)).await.unwrap();
     connected(&store, &organization, &account, 1).await;
-    store.release_claim(&organization, PLATFORM, &account).await.unwrap();
+    store.release_claim(&organization, PLATFORM, &account, at(1)).await.unwrap();
 
     assert_eq!(owner(&store, &account).await.unwrap().status, OwnerStatus::Connected);
+}
+
+#[tokio::test]
+async fn what_happened_before_a_release_stays_the_former_owners() {
+    let (table, account) = (Table::open().await, account());
+    let store = table.store();
+    let (first, second) = (organization(), organization());
+    let start = async |organization: &OrganizationId, second| {
+        connected(&store, organization, &account, second).await;
+        let owner = owner(&store, &account).await.unwrap();
+        assert_eq!((&owner.organization_id, owner.status), (organization, OwnerStatus::Connected));
+        owner.not_before
+    };
+    let released = async |organization: &OrganizationId, now_ms| {
+        store.delete_integration(organization, PLATFORM, "ann", now_ms).await.unwrap();
+    };
+
+    assert_eq!(start(&first, 0).await, None);
+    released(&first, at(9)).await;
+    assert_eq!(start(&first, 20).await, None, "its own time");
+    released(&first, at(30) + 999).await;
+    assert_eq!(start(&second, 40).await, Some(at(30)), "in whole seconds");
+    released(&second, at(50)).await;
+    assert_eq!(start(&second, 60).await, Some(at(30)), "its own time, but for what was another's");
+    released(&second, at(70)).await;
+    assert_eq!(start(&first, 80).await, Some(at(70)));
+}
+
+#[tokio::test]
+async fn a_claim_that_came_to_nothing_changes_no_ones_time() {
+    let (table, account) = (Table::open().await, account());
+    let store = table.store();
+    let (former, hasty, next) = (organization(), organization(), organization());
+    connected(&store, &former, &account, 0).await;
+    store.delete_integration(&former, PLATFORM, "ann", at(10)).await.unwrap();
+    let claimed = store.claim_account(&hasty, PLATFORM, &account, at(20)).await.unwrap();
+    assert_eq!((claimed, owner(&store, &account).await.unwrap().not_before), (Stored::New, Some(at(10))));
+
+    store.release_claim(&hasty, PLATFORM, &account, at(21)).await.unwrap();
+
+    connected(&store, &next, &account, 30).await;
+    let owner = owner(&store, &account).await.unwrap();
+    assert_eq!((owner.not_before, owner.released_at), (Some(at(10)), None));
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_is_lost_is_no_other_organizations() {
+    let table = Table::open().await;
+    let store = table.store();
+    for call in 0..2 {
+        let (first, second, account) = (organization(), organization(), account());
+        connected(&store, &first, &account, 0).await;
+        store.delete_integration(&first, PLATFORM, "ann", at(10)).await.unwrap();
+        table.meter.start([(call, Fault::After)]);
+
+        let claimed = store.claim_account(&second, PLATFORM, &account, at(20)).await;
+
+        assert_eq!(table.meter.stop().calls.len(), 3);
+        assert!(claimed.is_ok(), "call {call}: {claimed:?}");
+        assert_eq!(owner(&store, &account).await.unwrap().organization_id, second);
+    }
+}
+
+#[tokio::test]
+async fn only_a_released_claim_expires() {
+    let (table, account) = (Table::open().await, account());
+    let store = table.store();
+    let (first, second) = (organization(), organization());
+    let expires_at = async || {
+        let mut items = table.partition(&format!("ACCOUNT#whatsapp#{account}")).await;
+        items.remove(0).remove("expiresAt").and_then(|seconds| seconds.as_n().ok()?.parse::<i64>().ok())
+    };
+    connected(&store, &first, &account, 0).await;
+    assert_eq!(expires_at().await, None);
+
+    store.delete_integration(&first, PLATFORM, "ann", at(10)).await.unwrap();
+    assert_eq!(expires_at().await, Some(at(10) / 1000 + 40 * 24 * 60 * 60));
+    store.claim_account(&second, PLATFORM, &account, at(20)).await.unwrap();
+    assert_eq!(expires_at().await, None);
+}
+
+#[tokio::test]
+async fn a_released_account_cannot_be_connected_without_a_claim() {
+    let (table, organization, account) = (Table::open().await, organization(), account());
+    let store = table.store();
+    connected(&store, &organization, &account, 0).await;
+    store.delete_integration(&organization, PLATFORM, "ann", at(10)).await.unwrap();
+
+    // The end of an attempt that had read it before it was deleted.
+    let late = store.put_integration(&integration(&organization, &account, 11), None, "ann").await;
+
+    assert!(matches!(late, Err(Error::AccountInUse)), "{late:?}");
+    assert_eq!(owner(&store, &account).await, None);
 }
 
 #[tokio::test]
@@ -163,6 +256,9 @@ async fn a_change_of_account_frees_the_old_one() {
     assert_eq!(owner(&store, &old).await, None);
     assert_eq!(owner(&store, &new).await.unwrap().status, OwnerStatus::Connected);
     assert_eq!(store.integration(&organization, PLATFORM).await.unwrap().unwrap().credentials.account, new);
+    let next = self::organization();
+    connected(&store, &next, &old, 2).await;
+    assert_eq!(owner(&store, &old).await.unwrap().not_before, Some(at(1)));
 }
 
 #[tokio::test]

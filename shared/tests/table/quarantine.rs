@@ -1,6 +1,7 @@
 //! Quarantine: what waits for whom, and what connecting receives of it.
 
 use shared::{
+    delivery::OF_FORMER_OWNER,
     id::{AccountId, OrganizationId},
     platform::Platform,
     replay::{self, Tally},
@@ -10,7 +11,7 @@ use shared::{
 
 use crate::{
     engine::Table,
-    given::{arrives, text_delivery, unique},
+    given::{Account, arrives, at, sealed, text_delivery, text_delivery_at, unique},
 };
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -97,6 +98,52 @@ async fn a_forgery_is_kept_beside_what_it_looks_like_and_does_not_stand_for_it()
     assert_eq!(replay::entry_of(&store, &organization, &forged[0].id).await.unwrap(), None);
     let stays = replay::replay(&store, &forged[0], replay::By::Service, NOW_MS * 1000).await.unwrap();
     assert_eq!(stays, replay::Replayed::Stays("token of another organization"));
+}
+
+#[tokio::test]
+async fn what_is_of_a_former_owners_time_reaches_nobody_else() {
+    let table = Table::open().await;
+    let store = table.store();
+    let (former, account) = somebody();
+    let (next, _) = somebody();
+    let of = |organization: &OrganizationId| Account {
+        organization: organization.clone(),
+        platform: Platform::Whatsapp,
+        id: account.clone(),
+    };
+    of(&former).connected(&store, sealed("Y2lwaGVy"), 0).await;
+    store.delete_integration(&former, Platform::Whatsapp, "ann", at(10)).await.unwrap();
+    // While nobody owns the account: of the former owner's time, and later.
+    let delivery = |id, second| text_delivery_at(&account, id, second);
+    arrives(&store, &Proof::Global, &delivery("wamid.former", 9), NOW_MS - 3).await;
+    arrives(&store, &Proof::Global, &delivery("wamid.free", 10), NOW_MS - 2).await;
+    of(&next).connected(&store, sealed("Y2lwaGVy"), 20).await;
+
+    let (tally, _) = connected(&store, &next, &account, 100).await;
+    // Repeated now: whatever it comes with.
+    for proof in [Proof::Global, of(&next).proof()] {
+        arrives(&store, &proof, &delivery("wamid.again", 8), NOW_MS).await;
+        arrives(&store, &proof, &delivery("wamid.new", 21), NOW_MS).await;
+    }
+
+    assert_eq!(tally, Tally { replayed: 1, stay: 1, failed: 0 });
+    let mine = of(&next);
+    let conversation = mine.only(&store).await;
+    let found = mine.external_ids(&store, &conversation).await;
+    assert_eq!(found, ["wamid.free", "wamid.new"]);
+    // What came while somebody owned the account is for who runs the service alone.
+    let day = shared::clock::day(NOW_MS);
+    let kept = store.quarantine_of_day(&day, Some(OF_FORMER_OWNER), None, 100).await.unwrap().entries;
+    let of_account: Vec<_> = kept.iter().filter(|entry| entry.account_id.as_ref() == Some(&account)).collect();
+    assert_eq!(of_account.len(), 2);
+    for entry in of_account {
+        assert_eq!(entry.audience(), Audience::Operator);
+        for organization in [&former, &next] {
+            assert_eq!(replay::entry_of(&store, organization, &entry.id).await.unwrap(), None);
+        }
+        let trusting = replay::replay(&store, entry, replay::By::TrustingOperator, NOW_MS * 1000).await.unwrap();
+        assert_eq!(trusting, replay::Replayed::Stays(OF_FORMER_OWNER));
+    }
 }
 
 #[tokio::test]
