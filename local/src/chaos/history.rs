@@ -72,6 +72,13 @@ struct Reign {
     until: Option<i64>,
 }
 
+/// An organization gave an account away, at some moment of this time.
+#[derive(Debug, Clone, Copy)]
+struct Release {
+    organization: usize,
+    span: Span,
+}
+
 /// What may become of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Outcome {
@@ -120,6 +127,7 @@ pub(super) struct History {
     /// The deliveries that hold an item, by index.
     holding: BTreeMap<Item, Vec<usize>>,
     reigns: BTreeMap<usize, Vec<Reign>>,
+    releases: BTreeMap<usize, Vec<Release>>,
     /// When all processes of the webhook had been killed.
     webhook_kills: Vec<i64>,
     pub(super) accepted: Vec<Accepted>,
@@ -151,6 +159,12 @@ impl History {
         }
     }
 
+    /// An organization has given the account away, at some moment since `start`.
+    pub(super) fn was_released(&mut self, account: usize, organization: usize, start: i64) {
+        let span = Span { start, end: now_ms() };
+        self.releases.entry(account).or_default().push(Release { organization, span });
+    }
+
     /// Who may own the account now.
     pub(super) fn owners(&self, account: usize) -> Vec<Owner> {
         let Some(reigns) = self.reigns.get(&account) else { return vec![Owner::Nobody] };
@@ -164,26 +178,44 @@ impl History {
     }
 
     /// Whether what stands at the end of `text` begins a reply that Messenger or Instagram may have echoed to the organization: what an
-    /// account wrote is told to whoever has the account by then, also where somebody else had it when it was written.
+    /// account wrote is told to whoever has the account by then, unless somebody else had it when it was written.
     pub(super) fn was_echoed_to(&self, world: &World, organization: usize, text: &str) -> bool {
         let Some(mark) = text.rfind('«').map(|at| text[at..].trim_end()) else { return false };
         self.accepted.iter().any(|message| {
             message.text.starts_with(mark)
                 && matches!(world.accounts[message.account].platform, Platform::Instagram | Platform::Facebook)
-                && message.statuses.iter().any(|(status, _)| *status == "sent")
-                && self
-                    .reigns
-                    .get(&message.account)
-                    .is_some_and(|reigns| reigns.iter().any(|reign| reign.owner == Owner::Connected(organization)))
+                && message.statuses.iter().any(|(status, at)| {
+                    let reigns = self.reigns.get(&message.account).into_iter().flatten();
+                    let mut own = reigns.filter(|reign| reign.owner == Owner::Connected(organization));
+                    *status == "sent" && own.any(|reign| self.may_be_of(message.account, reign, organization, *at))
+                })
         })
+    }
+
+    /// Whether what happened then may be of an organization's reign: not where another gave the account away later.
+    fn may_be_of(&self, account: usize, reign: &Reign, organization: usize, at: i64) -> bool {
+        let earlier = self.releases_before(account, reign).filter(|release| release.organization != organization);
+        earlier.map(|release| whole_second(release.span.start)).max().is_none_or(|start| at >= start)
+    }
+
+    /// Whether what happened then may be of a time before a reign. A failed attempt of another organization makes that of the former
+    /// owner's own time.
+    fn may_be_earlier(&self, account: usize, reign: &Reign, at: i64) -> bool {
+        self.releases_before(account, reign).any(|release| at < whole_second(release.span.end))
+    }
+
+    fn releases_before(&self, account: usize, reign: &Reign) -> impl Iterator<Item = &Release> {
+        let releases = self.releases.get(&account).into_iter().flatten();
+        releases.filter(move |release| release.span.start <= reign.from)
     }
 
     pub(super) fn webhook_was_killed(&mut self) {
         self.webhook_kills.push(now_ms());
     }
 
-    /// What may have become of an event about `account` in an attempt: one answer where nobody changed anything at the time.
-    fn outcomes(&self, world: &World, account: Option<usize>, attempt: &Attempt) -> BTreeSet<Outcome> {
+    /// What may have become of an event about `account`, which happened at `at`, in an attempt: one answer where nobody changed
+    /// anything at the time.
+    fn outcomes(&self, world: &World, account: Option<usize>, at: i64, attempt: &Attempt) -> BTreeSet<Outcome> {
         let Some(account) = account else { return BTreeSet::from([Outcome::Quarantined]) };
         if world.accounts[account].platform == Platform::Website {
             return BTreeSet::from([Outcome::Stored(world.accounts[account].owner)]);
@@ -194,7 +226,9 @@ impl History {
         // What nobody owned waits for who connects the account next.
         let next = reigns.iter().filter(|reign| reign.until.is_none_or(|until| until >= span.start));
         let waits_for = next.filter_map(|reign| match reign.owner {
-            Owner::Connected(owner) if covers(owner) => Some(Outcome::Stored(owner)),
+            Owner::Connected(owner) if covers(owner) && self.may_be_of(account, reign, owner, at) => {
+                Some(Outcome::Stored(owner))
+            }
             _ => None,
         });
         let mut outcomes = BTreeSet::new();
@@ -203,11 +237,15 @@ impl History {
             if reign.owner == Owner::Nobody && in_force {
                 outcomes.extend(waits_for.clone());
             }
+            if matches!(reign.owner, Owner::Connected(_)) && in_force && self.may_be_earlier(account, reign, at) {
+                outcomes.insert(Outcome::Quarantined);
+            }
             outcomes.extend(match reign.owner {
                 Owner::Nobody if in_force => Some(Outcome::Quarantined),
                 Owner::Connected(owner) | Owner::Disconnected(owner) if in_force && !covers(owner) => {
                     Some(Outcome::Quarantined)
                 }
+                Owner::Connected(owner) if !self.may_be_of(account, reign, owner, at) => None,
                 Owner::Connected(owner) if in_force => Some(Outcome::Stored(owner)),
                 Owner::Disconnected(_) if in_force => Some(Outcome::Ignored),
                 // Only a token of that organization is believed without a look at the table.
@@ -242,24 +280,37 @@ impl History {
 
     /// Every attempt at an item, with what may have become of it.
     pub(super) fn attempts_at(&self, world: &World, item: Item) -> Vec<(&Attempt, BTreeSet<Outcome>)> {
-        let (account, kind) = match item {
-            Item::Event(event) => (world.events[event].account, Some(world.events[event].kind)),
-            Item::Status(message, _) => (Some(self.accepted[message].account), None),
+        let (account, kind, at) = match item {
+            Item::Event(event) => {
+                let event = &world.events[event];
+                (event.account, Some(event.kind), event.at)
+            }
+            Item::Status(message, status) => {
+                let message = &self.accepted[message];
+                let at = message.statuses[status].1;
+                let is_rounded = world.accounts[message.account].platform == Platform::Whatsapp;
+                (Some(message.account), None, if is_rounded { whole_second(at) } else { at })
+            }
         };
         let holding = self.holding.get(&item).into_iter().flatten();
         let attempts = holding.flat_map(|delivery| &self.deliveries[*delivery].attempts);
         let outcomes = |attempt| match kind {
             Some(Kind::NotJson) => BTreeSet::from([Outcome::Quarantined]),
             Some(kind) if kind.is_poison() => {
-                let outcomes = self.outcomes(world, account, attempt).into_iter();
+                let outcomes = self.outcomes(world, account, at, attempt).into_iter();
                 outcomes
                     .map(|outcome| if outcome == Outcome::Ignored { outcome } else { Outcome::Quarantined })
                     .collect()
             }
-            _ => self.outcomes(world, account, attempt),
+            _ => self.outcomes(world, account, at, attempt),
         };
         attempts.map(|attempt| (attempt, outcomes(attempt))).collect()
     }
+}
+
+/// `WhatsApp` tells whole seconds, and so the time of an owner begins with one.
+fn whole_second(at: i64) -> i64 {
+    at.div_euclid(1000) * 1000
 }
 
 impl Attempt {
@@ -273,10 +324,13 @@ impl Attempt {
 mod tests {
     use super::*;
 
+    const EARLIER: i64 = -1_000_000;
+
     fn world() -> World {
         let mut world = World::new(1, 5, now_ms());
         world.events[0].account = Some(0);
         world.events[0].kind = Kind::Text;
+        world.events[0].at = EARLIER;
         world.accounts[0].platform = Platform::Whatsapp;
         world
     }
@@ -317,6 +371,31 @@ mod tests {
 
         assert_eq!(outcomes(history, Proof::Global, 500), [Outcome::Stored(3), Outcome::Quarantined]);
         assert_eq!(outcomes(history, Proof::Organization(3), 500), [Outcome::Stored(3), Outcome::Quarantined]);
+    }
+
+    #[test]
+    fn what_happened_before_another_gave_the_account_away_is_not_the_next_owners() {
+        let history = &mut history();
+        let reigns = history.reigns.get_mut(&0).unwrap();
+        reigns.pop();
+        reigns.push(Reign { owner: Owner::Nobody, from: 10_000, until: Some(12_000) });
+        reigns.push(Reign { owner: Owner::Connected(4), from: 11_900, until: None });
+        let span = Span { start: 9_900, end: 10_200 };
+        history.releases.insert(0, vec![Release { organization: 3, span }]);
+        let at = |at: i64, history: &mut History| {
+            let mut world = world();
+            world.events[0].at = at;
+            let span = Span { start: 20_000, end: 20_010 };
+            history.deliveries[0].attempts = vec![Attempt { proof: Proof::Global, span, status: 200 }];
+            history.attempts_at(&world, Item::Event(0)).remove(0).1.into_iter().collect::<Vec<_>>()
+        };
+
+        assert_eq!(at(8_000, history), [Outcome::Quarantined]);
+        assert_eq!(at(9_000, history), [Outcome::Stored(4), Outcome::Quarantined]);
+        assert_eq!(at(10_000, history), [Outcome::Stored(4)]);
+        // A failed attempt of the rival in between is possible.
+        history.releases.get_mut(&0).unwrap()[0].organization = 4;
+        assert_eq!(at(8_000, history), [Outcome::Stored(4), Outcome::Quarantined]);
     }
 
     #[test]

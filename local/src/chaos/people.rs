@@ -112,9 +112,11 @@ async fn disconnect(scene: &Scene, account: usize, organization: usize, random: 
 }
 
 async fn delete(scene: &Scene, account: usize, organization: usize, random: &mut Rng) {
+    let start = now_ms();
     scene.history().may_become(account, Owner::Nobody);
     let path = integration(&scene.world.accounts[account], "");
     if insist(scene, organization, "DELETE", &path, &[200, 204, 404], random).await {
+        scene.history().was_released(account, organization, start);
         scene.history().is_now(account, Owner::Nobody);
     }
 }

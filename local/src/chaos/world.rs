@@ -251,8 +251,11 @@ impl World {
 
     fn tell(&mut self, events: usize, now_ms: i64, random: &mut Rng) {
         const HOUR_MS: i64 = 60 * 60 * 1000;
-        // Some write now, and the provider's clock may be ahead of ours; what others wrote comes hours later.
-        let is_live: Vec<bool> = self.customers.iter().map(|_| random.u8(0..3) == 0).collect();
+        // Some write now, and the provider's clock may be ahead of ours; what others wrote comes hours later. Where an account changes
+        // hands, what comes late is nobody's.
+        let moves = |customer: &Customer| self.accounts[customer.account].fate == Fate::Moves;
+        let lives = |customer| if moves(customer) { random.u8(0..3) > 0 } else { random.u8(0..3) == 0 };
+        let is_live: Vec<bool> = self.customers.iter().map(lives).collect();
         let mut clocks: Vec<i64> = is_live
             .iter()
             .map(|is_live| if *is_live { now_ms } else { now_ms - random.i64(1..20) * HOUR_MS } / 1000 * 1000)
