@@ -7,6 +7,7 @@ mod faults;
 mod identity;
 mod inbox;
 mod integrations;
+mod moving;
 mod numbers;
 mod quarantine;
 mod receiving;
