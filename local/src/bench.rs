@@ -8,7 +8,9 @@ mod loads;
 mod report;
 pub mod sustained;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{env, path::PathBuf, sync::Arc};
+
+use tempfile::TempDir;
 
 use crate::{
     console::Source,
@@ -62,17 +64,19 @@ pub async fn run(bench: &Bench, say: impl Fn(&str)) -> Result<Report> {
 struct Rig {
     running: start::Running,
     driver: Arc<Driver>,
-    folder: PathBuf,
+    /// Goes with the rig, also where that does not start.
+    _folder: TempDir,
 }
 
 impl Rig {
     async fn start(bench: &Bench, meter: bool, say: &impl Fn(&str)) -> Result<Self> {
-        let name = format!("social-integrations-bench-{}-{meter}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
+        let folder = tempfile::Builder::new().prefix("social-integrations-bench-").tempdir();
+        let folder =
+            folder.map_err(|source| Error::File { action: "create a folder in", path: env::temp_dir(), source })?;
         let options = Options {
             port: 0,
-            data: folder.clone(),
-            fresh: true,
+            data: folder.path().to_owned(),
+            fresh: false,
             template: bench.template.clone(),
             binaries: bench.binaries.clone(),
             console: Source::None,
@@ -86,14 +90,11 @@ impl Rig {
         };
         let running = start::start(&options, say).await?;
         let driver = Arc::new(Driver::new(&running).await?);
-        Ok(Self { running, driver, folder })
+        Ok(Self { running, driver, _folder: folder })
     }
 
     async fn stop(self) {
         self.running.stop().await;
-        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
-            eprintln!("{} is left: {error}", self.folder.display());
-        }
     }
 }
 
