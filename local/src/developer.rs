@@ -1,4 +1,4 @@
-//! What exists on one machine only, under `/local/`, beside the issuer: figures and processes.
+//! What exists on one machine only, under `/local/`, beside the issuer: figures and processes, and what lets things go wrong.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use crate::{
     event::{json_response, query_parameters},
-    iam::Guard,
+    faults::Faults,
+    iam::{Guard, Service},
     kms::Kms,
     meter::Meter,
     runtime::Lambda,
@@ -31,6 +32,8 @@ pub struct Developer {
     pub kms: Kms,
     /// Counts calls of `DynamoDB`.
     pub meter: Option<Meter>,
+    /// Lets calls of `DynamoDB` and KMS go wrong.
+    pub faults: Option<Faults>,
     /// Where everything is.
     pub endpoints: BTreeMap<&'static str, String>,
 }
@@ -43,8 +46,15 @@ pub fn router(developer: Developer) -> Router {
         .route("/local/processes", get(processes))
         .route("/local/kill", post(kill))
         .route("/local/invoke", post(invoke))
+        .route("/local/fault", post(fault))
         .route("/local/endpoints", get(endpoints))
         .with_state(developer)
+}
+
+/// A parameter of the query; empty where there is none.
+fn parameter(query: &RawQuery, name: &str) -> String {
+    let parameters = query_parameters(query.0.as_deref().unwrap_or_default());
+    parameters.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn problem(message: &str) -> Response {
@@ -76,22 +86,34 @@ async fn processes(State(developer): State<Developer>) -> Json<Value> {
     Json(json!({ "processes": developer.lambda.processes() }))
 }
 
-async fn kill(State(developer): State<Developer>, RawQuery(query): RawQuery) -> Response {
-    let query = query_parameters(&query.unwrap_or_default());
-    let function = query.get("function").and_then(Value::as_str).unwrap_or_default();
-    match developer.lambda.kill(function) {
+async fn kill(State(developer): State<Developer>, query: RawQuery) -> Response {
+    match developer.lambda.kill(&parameter(&query, "function")) {
         Some(killed) => Json(json!({ "killed": killed })).into_response(),
         None => problem("function names no function of the template"),
     }
 }
 
 /// Invokes a function with the body as its event, as `aws lambda invoke` does.
-async fn invoke(State(developer): State<Developer>, RawQuery(query): RawQuery, event: Bytes) -> Response {
-    let query = query_parameters(&query.unwrap_or_default());
-    let function = query.get("function").and_then(Value::as_str).unwrap_or_default();
-    match developer.lambda.invoke(function, event.to_vec()).await {
+async fn invoke(State(developer): State<Developer>, query: RawQuery, event: Bytes) -> Response {
+    match developer.lambda.invoke(&parameter(&query, "function"), event.to_vec()).await {
         Ok(answer) => ([(CONTENT_TYPE, "application/json")], answer).into_response(),
         Err(failure) => json_response(StatusCode::BAD_GATEWAY, &json!({ "message": failure.to_string() })),
+    }
+}
+
+/// `service=table&fault=throttled&calls=20`: the next calls of the service go wrong in this way.
+async fn fault(State(developer): State<Developer>, query: RawQuery) -> Response {
+    let Some(faults) = &developer.faults else {
+        return json_response(StatusCode::NOT_FOUND, &json!({ "message": "nothing goes wrong here" }));
+    };
+    let service = parameter(&query, "service");
+    let Some(service) = Service::ALL.into_iter().find(|known| known.name() == service) else {
+        return problem(&format!("service is one of {}", Service::ALL.map(Service::name).join(", ")));
+    };
+    let Ok(calls) = parameter(&query, "calls").parse() else { return problem("calls is a number") };
+    match faults.order(service, &parameter(&query, "fault"), calls) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(names) => problem(&format!("fault is one of {}", names.join(", "))),
     }
 }
 

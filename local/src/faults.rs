@@ -12,9 +12,10 @@ use std::{
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderMap, StatusCode},
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{StatusCode, request::Parts},
+    middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
 use serde_json::{Map, Value, json};
@@ -23,7 +24,7 @@ use tokio::time::sleep;
 use crate::{
     connection::cut,
     event::json_response,
-    forward::{BODY_LIMIT_BYTES, Forward, operation},
+    forward::{BODY_LIMIT_BYTES, operation},
     iam::Service,
 };
 
@@ -43,6 +44,8 @@ pub struct Faults {
 struct Plan {
     random: fastrand::Rng,
     per_mille: u32,
+    /// How many of the next calls go wrong in this way.
+    ordered: BTreeMap<(Service, Fault), u64>,
     injected: BTreeMap<String, u64>,
 }
 
@@ -78,15 +81,15 @@ impl Fault {
         match self {
             Self::Throttled => "throttled",
             Self::Error => "error",
-            Self::ErrorAfter => "error after it took effect",
-            Self::Broken => "connection broken",
-            Self::BrokenAfter => "connection broken after it took effect",
-            Self::TimedOut => "time-out",
-            Self::TimedOutAfter => "time-out after it took effect",
-            Self::Late => "took effect late",
+            Self::ErrorAfter => "error_after",
+            Self::Broken => "broken",
+            Self::BrokenAfter => "broken_after",
+            Self::TimedOut => "timeout",
+            Self::TimedOutAfter => "timeout_after",
+            Self::Late => "late",
             Self::Slow => "slow",
-            Self::Conflict => "transaction conflict",
-            Self::ShortPage => "short page",
+            Self::Conflict => "conflict",
+            Self::ShortPage => "short_page",
         }
     }
 
@@ -137,17 +140,17 @@ fn is_of_an_account(request: &Map<String, Value>) -> bool {
 }
 
 fn every_name() -> impl Iterator<Item = String> {
-    [Service::DynamoDb, Service::Kms].into_iter().flat_map(|service| {
+    Service::ALL.into_iter().flat_map(|service| {
         Fault::weights(service).iter().map(move |(fault, _)| format!("{}: {}", service.name(), fault.name()))
     })
 }
 
 impl Faults {
-    /// Nothing goes wrong until a rate is set.
+    /// Nothing goes wrong until a rate is set, or something is ordered.
     #[must_use]
     pub fn new() -> Self {
         let injected = every_name().map(|name| (name, 0)).collect();
-        let plan = Plan { random: fastrand::Rng::with_seed(0), per_mille: 0, injected };
+        let plan = Plan { random: fastrand::Rng::with_seed(0), per_mille: 0, ordered: BTreeMap::new(), injected };
         Self { state: Arc::new(Mutex::new(plan)), under_way: Arc::default() }
     }
 
@@ -167,6 +170,19 @@ impl Faults {
         self.plan().per_mille = 0;
     }
 
+    /// The next `calls` calls of a service to which this can happen go wrong in this way; 0 takes an earlier order back.
+    ///
+    /// # Errors
+    /// When the service has no fault of this name: the names that it has.
+    pub fn order(&self, service: Service, name: &str, calls: u64) -> Result<(), Vec<&'static str>> {
+        let faults = Fault::weights(service).iter().map(|(fault, _)| *fault);
+        let Some(fault) = faults.clone().find(|fault| fault.name() == name) else {
+            return Err(faults.map(Fault::name).collect());
+        };
+        self.plan().ordered.insert((service, fault), calls);
+        Ok(())
+    }
+
     /// How often each fault was injected, also those that never were.
     #[must_use]
     pub fn injected(&self) -> BTreeMap<String, u64> {
@@ -179,28 +195,48 @@ impl Faults {
         self.under_way.load(Ordering::SeqCst)
     }
 
-    /// What the functions' SDK talks to, instead of the service at `endpoint`.
-    pub fn router(&self, service: Service, endpoint: String) -> Router {
-        let behind = Behind { faults: self.clone(), service, forward: Forward::new(endpoint) };
-        Router::new().fallback(pass).layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)).with_state(behind)
+    /// The service, with its faults before it.
+    pub fn before(&self, service: Service, router: Router) -> Router {
+        router.layer(middleware::from_fn_with_state((self.clone(), service), pass))
+    }
+
+    fn is_off(&self) -> bool {
+        let plan = self.plan();
+        plan.per_mille == 0 && plan.ordered.values().all(|calls| *calls == 0)
     }
 
     fn draw(&self, service: Service, operation: &str, request: &Map<String, Value>) -> Option<(Fault, u64)> {
         let mut plan = self.plan();
-        if plan.random.u32(0..1000) >= plan.per_mille {
+        let fault =
+            plan.ordered(service, operation, request).or_else(|| plan.by_chance(service, operation, request))?;
+        let number = plan.random.u64(..);
+        *plan.injected.entry(format!("{}: {}", service.name(), fault.name())).or_default() += 1;
+        Some((fault, number))
+    }
+}
+
+impl Plan {
+    fn ordered(&mut self, service: Service, operation: &str, request: &Map<String, Value>) -> Option<Fault> {
+        let mut orders = self.ordered.iter_mut();
+        let ((_, fault), calls) =
+            orders.find(|((of, fault), calls)| *of == service && **calls > 0 && fault.applies(operation, request))?;
+        *calls -= 1;
+        Some(*fault)
+    }
+
+    fn by_chance(&mut self, service: Service, operation: &str, request: &Map<String, Value>) -> Option<Fault> {
+        if self.random.u32(0..1000) >= self.per_mille {
             return None;
         }
         let possible = Fault::weights(service).iter().filter(|(fault, _)| fault.applies(operation, request));
         let possible: Vec<_> = possible.copied().collect();
-        let mut drawn = plan.random.u32(0..possible.iter().map(|(_, weight)| weight).sum());
+        let mut drawn = self.random.u32(0..possible.iter().map(|(_, weight)| weight).sum());
         let (fault, _) = possible.into_iter().find(|(_, weight)| {
             let is_it = drawn < *weight;
             drawn = drawn.saturating_sub(*weight);
             is_it
         })?;
-        let number = plan.random.u64(..);
-        *plan.injected.entry(format!("{}: {}", service.name(), fault.name())).or_default() += 1;
-        Some((fault, number))
+        Some(fault)
     }
 }
 
@@ -210,46 +246,53 @@ impl Default for Faults {
     }
 }
 
-/// One service with its faults.
-#[derive(Debug, Clone)]
-struct Behind {
-    faults: Faults,
-    service: Service,
-    forward: Forward,
+/// A call on its way to the service.
+struct Call {
+    service: Next,
+    parts: Parts,
+    body: Bytes,
+    under_way: Arc<AtomicUsize>,
 }
 
-impl Behind {
+impl Call {
     /// The service's answer. The call goes on when whoever made it goes away: a service does not notice that either.
-    async fn answer(&self, headers: HeaderMap, body: Bytes, after: Duration) -> Response {
-        let forward = self.forward.clone();
-        let under_way = Arc::clone(&self.faults.under_way);
-        under_way.fetch_add(1, Ordering::SeqCst);
+    async fn answer(self, after: Duration) -> Response {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
         let call = tokio::spawn(async move {
-            sleep(after).await;
-            let answer = forward.send(&headers, body).await;
-            under_way.fetch_sub(1, Ordering::SeqCst);
+            // Even a sleep of no time takes up to a millisecond.
+            if !after.is_zero() {
+                sleep(after).await;
+            }
+            let answer = self.service.run(Request::from_parts(self.parts, Body::from(self.body))).await;
+            self.under_way.fetch_sub(1, Ordering::SeqCst);
             answer
         });
-        call.await.map_or_else(|_| StatusCode::BAD_GATEWAY.into_response(), axum::response::IntoResponse::into_response)
+        call.await.unwrap_or_else(|_| StatusCode::BAD_GATEWAY.into_response())
     }
 }
 
-async fn pass(State(behind): State<Behind>, headers: HeaderMap, body: Bytes) -> Response {
-    let operation = operation(&headers).to_owned();
-    let request: Map<String, Value> = serde_json::from_slice(&body).unwrap_or_default();
-    let Some((fault, number)) = behind.faults.draw(behind.service, &operation, &request) else {
-        return behind.answer(headers, body, Duration::ZERO).await;
+async fn pass(State((faults, service)): State<(Faults, Service)>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, BODY_LIMIT_BYTES).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
+    let mut call = Call { service: next, parts, body, under_way: Arc::clone(&faults.under_way) };
+    if faults.is_off() {
+        return call.answer(Duration::ZERO).await;
+    }
+    let mut request: Map<String, Value> = serde_json::from_slice(&call.body).unwrap_or_default();
+    let operation = operation(&call.parts.headers);
+    let Some((fault, number)) = faults.draw(service, operation, &request) else {
+        return call.answer(Duration::ZERO).await;
     };
     match fault {
-        Fault::Throttled => refused(throttled(behind.service, number)),
+        Fault::Throttled => refused(throttled(service, number)),
         Fault::Error => server_error(),
         Fault::ErrorAfter => {
-            behind.answer(headers, body, Duration::ZERO).await;
+            call.answer(Duration::ZERO).await;
             server_error()
         }
         Fault::Broken => cut(),
         Fault::BrokenAfter => {
-            behind.answer(headers, body, Duration::ZERO).await;
+            call.answer(Duration::ZERO).await;
             cut()
         }
         Fault::TimedOut => {
@@ -257,21 +300,21 @@ async fn pass(State(behind): State<Behind>, headers: HeaderMap, body: Bytes) -> 
             cut()
         }
         Fault::TimedOutAfter => {
-            behind.answer(headers, body, Duration::ZERO).await;
+            call.answer(Duration::ZERO).await;
             sleep(TOO_LONG).await;
             cut()
         }
         Fault::Late => {
-            behind.answer(headers, body, TOO_LONG).await;
+            call.answer(TOO_LONG).await;
             cut()
         }
-        Fault::Slow => behind.answer(headers, body, Duration::from_millis(number % SLOW_MS)).await,
+        Fault::Slow => call.answer(Duration::from_millis(number % SLOW_MS)).await,
         Fault::Conflict => conflict(&request, number),
         Fault::ShortPage => {
-            let mut request = request;
             let limit = request.get("Limit").and_then(Value::as_u64).unwrap_or(1);
             request.insert("Limit".to_owned(), (1 + number % limit.saturating_sub(1).max(1)).into());
-            behind.answer(headers, Value::Object(request).to_string().into(), Duration::ZERO).await
+            call.body = Value::Object(request).to_string().into();
+            call.answer(Duration::ZERO).await
         }
     }
 }
@@ -333,6 +376,26 @@ mod tests {
         faults.off();
         assert_eq!(faults.draw(Service::DynamoDb, "PutItem", &Map::new()), None);
         assert_eq!(faults.injected().values().sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn so_many_calls_go_wrong_as_were_ordered() {
+        let faults = Faults::new();
+        let draw = |operation| faults.draw(Service::DynamoDb, operation, &Map::new()).map(|(fault, _)| fault);
+        assert!(faults.order(Service::Kms, "conflict", 1).is_err_and(|names| names.contains(&"throttled")));
+
+        faults.order(Service::DynamoDb, "conflict", 2).unwrap();
+
+        assert_eq!(draw("GetItem"), None, "it cannot happen to this one");
+        assert_eq!(faults.draw(Service::Kms, "PutItem", &Map::new()), None);
+        assert_eq!(
+            [draw("PutItem"), draw("PutItem"), draw("PutItem")],
+            [Some(Fault::Conflict), Some(Fault::Conflict), None]
+        );
+        assert!(faults.is_off());
+        faults.order(Service::DynamoDb, "error", 5).unwrap();
+        faults.order(Service::DynamoDb, "error", 0).unwrap();
+        assert!(faults.is_off());
     }
 
     #[test]

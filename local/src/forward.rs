@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use axum::{
+    Router,
     body::Bytes,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, HeaderName, Request, StatusCode, header},
+    response::IntoResponse as _,
 };
 
 use crate::client::Client;
@@ -25,6 +28,14 @@ impl Forward {
     /// To the service at `endpoint`, a URL with its path.
     pub(crate) fn new(endpoint: String) -> Self {
         Self { client: Client::default(), endpoint }
+    }
+
+    /// Passes everything on.
+    pub(crate) fn router(self) -> Router {
+        let pass = async |State(forward): State<Self>, headers: HeaderMap, body: Bytes| {
+            forward.send(&headers, body).await.into_response()
+        };
+        Router::new().fallback(pass).layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)).with_state(self)
     }
 
     /// The service's answer, or 502 where it gives none.

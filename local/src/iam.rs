@@ -81,7 +81,7 @@ pub struct Permissions {
 }
 
 /// The emulated service that a call is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
     /// The table's.
     DynamoDb,
@@ -90,6 +90,9 @@ pub enum Service {
 }
 
 impl Service {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::DynamoDb, Self::Kms];
+
     /// What it keeps, in a word.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -19,6 +19,7 @@ use crate::{
     developer::{self, Developer},
     error::{Error, Result},
     faults::Faults,
+    forward::Forward,
     function_url, functions,
     gateway::Gateway,
     iam::{Guard, Service},
@@ -53,7 +54,7 @@ pub struct Options {
     pub token_lifetime: Duration,
     /// Whether to stand between the functions and `DynamoDB`: to count their calls, and to refuse what their policies do not allow.
     pub meter: bool,
-    /// What stands between the functions and `DynamoDB` and KMS, and lets their calls go wrong.
+    /// What lets calls of `DynamoDB` and KMS go wrong; with a meter there is always one, which `/local/fault` controls.
     pub faults: Option<Faults>,
     /// Whether to show nothing of the functions' logs on the terminal.
     pub quiet: bool,
@@ -144,17 +145,11 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     let dynamodb_listener = private_listener("DynamoDB")?;
     let dynamodb = address(&dynamodb_listener)?;
     table::serve(&data.file(state::TABLE_FILE), &system.table, dynamodb_listener)?;
-    let statements = system.functions.iter().map(|function| (function.name.clone(), function.statements.clone()));
-    let guard = Guard::new(statements.collect(), system.table.uses_key);
-    let meter = options.meter.then(|| Meter::new(format!("{dynamodb}/")));
-    let functions_dynamodb = match &meter {
-        None => dynamodb.clone(),
-        Some(meter) => serve_private(guard.before(Service::DynamoDb, meter.router()), "the meter")?,
-    };
-    let functions_dynamodb = with_faults(options, Service::DynamoDb, functions_dynamodb)?;
+    let between = Between::new(options, &system, &dynamodb);
+    let functions_dynamodb = between.serve_dynamodb()?.unwrap_or_else(|| dynamodb.clone());
     let kms = Kms::new(&root_key, system.key_aliases.clone());
-    let kms_endpoint = serve_private(guard.before(Service::Kms, kms.router()), "KMS")?;
-    let kms_endpoint = with_faults(options, Service::Kms, kms_endpoint)?;
+    let kms_endpoint = between.serve_kms(&kms)?;
+    let Between { guard, meter, faults, .. } = between;
 
     let shared = BTreeMap::from([
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), functions_dynamodb),
@@ -189,6 +184,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
         guard,
         kms,
         meter,
+        faults,
         endpoints: BTreeMap::from([
             ("api", emulation.api.clone()),
             ("webhook", system.webhook_url.clone()),
@@ -223,6 +219,51 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
         lambda,
         simulator,
     })
+}
+
+/// What stands between the functions and the emulated services.
+struct Between {
+    guard: Guard,
+    meter: Option<Meter>,
+    faults: Option<Faults>,
+    /// Behind it.
+    engine: String,
+}
+
+impl Between {
+    fn new(options: &Options, system: &System, dynamodb: &str) -> Self {
+        let statements = system.functions.iter().map(|function| (function.name.clone(), function.statements.clone()));
+        let engine = format!("{dynamodb}/");
+        Self {
+            guard: Guard::new(statements.collect(), system.table.uses_key),
+            meter: options.meter.then(|| Meter::new(engine.clone())),
+            faults: options.faults.clone().or_else(|| options.meter.then(Faults::new)),
+            engine,
+        }
+    }
+
+    /// Where the functions reach `DynamoDB`; `None` where nothing stands before it.
+    fn serve_dynamodb(&self) -> Result<Option<String>> {
+        let router = match (&self.meter, &self.faults) {
+            (None, None) => return Ok(None),
+            (None, Some(_)) => Forward::new(self.engine.clone()).router(),
+            (Some(meter), _) => self.guard.before(Service::DynamoDb, meter.router()),
+        };
+        serve_private(self.with_faults(Service::DynamoDb, router), "what stands before DynamoDB").map(Some)
+    }
+
+    /// Where the functions reach KMS.
+    fn serve_kms(&self, kms: &Kms) -> Result<String> {
+        let router = self.guard.before(Service::Kms, kms.router());
+        serve_private(self.with_faults(Service::Kms, router), "KMS")
+    }
+
+    fn with_faults(&self, service: Service, router: Router) -> Router {
+        match &self.faults {
+            None => router,
+            Some(faults) => faults.before(service, router),
+        }
+    }
 }
 
 impl Running {
@@ -346,24 +387,10 @@ pub(crate) fn address(listener: &TcpListener) -> Result<String> {
     Ok(format!("http://{address}"))
 }
 
-/// Where the functions reach a service: the service itself, or the faults in front of it.
-fn with_faults(options: &Options, service: Service, endpoint: String) -> Result<String> {
-    let Some(faults) = &options.faults else { return Ok(endpoint) };
-    let listener = private_listener("the faults")?;
-    let in_front = address(&listener)?;
-    let router = faults.router(service, format!("{endpoint}/"));
-    connection::serve(listener, router, "the faults").map_err(|source| Error::Listen {
-        port: 0,
-        what: "the faults",
-        source,
-    })?;
-    Ok(in_front)
-}
-
 fn serve_private(router: Router, what: &'static str) -> Result<String> {
     let listener = private_listener(what)?;
     let endpoint = address(&listener)?;
-    serve(listener, router)?;
+    connection::serve(listener, router, what).map_err(|source| Error::Listen { port: 0, what, source })?;
     Ok(endpoint)
 }
 

@@ -322,6 +322,37 @@ async fn requests_at_once_run_in_processes_of_their_own_up_to_a_limit() {
 }
 
 #[tokio::test]
+async fn calls_of_a_service_go_wrong_as_ordered() {
+    let rig = rig();
+    let endpoints = rig.request("GET", &format!("{}/local/endpoints", rig.api), &[], "").await.json();
+    let token = rig.token("acme", "ann", "admin").await;
+    let environment = rig.api("GET", "/echo/environment", &token, Value::Null).await.1;
+    let table = format!("{}/", environment["AWS_ENDPOINT_URL_DYNAMODB"].as_str().unwrap());
+    let kms = format!("{}/", endpoints["kms"].as_str().unwrap());
+    let get = async || {
+        let get = json!({ "TableName": "local-Table", "Key": { "pk": { "S": "a" }, "sk": { "S": "b" } } });
+        rig.aws("echo-request", &table, "DynamoDB_20120810.GetItem", get).await.status
+    };
+
+    rig.service_fault("table", "throttled", 2).await;
+    assert_eq!([get().await, get().await, get().await], [400, 400, 200]);
+    rig.service_fault("kms", "error", 1).await;
+    assert_eq!(rig.aws("echo-request", &kms, "TrentService.GenerateDataKey", json!({})).await.status, 500);
+    rig.service_fault("table", "error", 1).await;
+    rig.service_fault("table", "error", 0).await;
+    assert_eq!(get().await, 200);
+
+    for (wrong, why) in [
+        ("service=disk&fault=error&calls=1", "table, kms"),
+        ("service=kms&fault=conflict&calls=1", "throttled, error"),
+        ("service=kms&fault=error", "calls"),
+    ] {
+        let answer = rig.request("POST", &format!("{}/local/fault?{wrong}", rig.api), &[], "").await;
+        assert!(answer.status == 400 && answer.text().contains(why), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn the_function_url_takes_any_path_and_keeps_raw_bodies() {
     let rig = rig();
 

@@ -352,6 +352,18 @@ impl Rig {
         assert_eq!(answer.status, 204);
     }
 
+    /// A change of the rig itself, such as `fault?service=table&fault=error&calls=1`; it must succeed.
+    async fn local(&self, method: &str, path: &str) -> Value {
+        let answer = self.request(method, &format!("{}/local/{path}", self.api), &[], "").await;
+        assert!(matches!(answer.status, 200 | 204), "{path}: {}", answer.text());
+        answer.json()
+    }
+
+    /// The next calls of `table` or `kms` go wrong; 0 takes it back.
+    pub async fn service_fault(&self, service: &str, fault: &str, calls: u64) {
+        self.local("POST", &format!("fault?service={service}&fault={fault}&calls={calls}")).await;
+    }
+
     /// Kills the processes of a function; says how many there were.
     pub async fn kill(&self, function: &str) -> u64 {
         let answer = self.request("POST", &format!("{}/local/kill?function={function}", self.api), &[], "").await;
