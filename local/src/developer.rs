@@ -18,7 +18,7 @@ use crate::{
     iam::{Guard, Service},
     kms::Kms,
     meter::Meter,
-    runtime::Lambda,
+    runtime::{Failure, Lambda},
 };
 
 /// What the routes need.
@@ -47,6 +47,7 @@ pub fn router(developer: Developer) -> Router {
         .route("/local/kill", post(kill))
         .route("/local/invoke", post(invoke))
         .route("/local/fault", post(fault))
+        .route("/local/concurrency", post(reserve).delete(unreserve))
         .route("/local/endpoints", get(endpoints))
         .with_state(developer)
 }
@@ -55,6 +56,10 @@ pub fn router(developer: Developer) -> Router {
 fn parameter(query: &RawQuery, name: &str) -> String {
     let parameters = query_parameters(query.0.as_deref().unwrap_or_default());
     parameters.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn no_such_function() -> Response {
+    problem("function names no function of the template")
 }
 
 fn problem(message: &str) -> Response {
@@ -89,7 +94,7 @@ async fn processes(State(developer): State<Developer>) -> Json<Value> {
 async fn kill(State(developer): State<Developer>, query: RawQuery) -> Response {
     match developer.lambda.kill(&parameter(&query, "function")) {
         Some(killed) => Json(json!({ "killed": killed })).into_response(),
-        None => problem("function names no function of the template"),
+        None => no_such_function(),
     }
 }
 
@@ -97,6 +102,9 @@ async fn kill(State(developer): State<Developer>, query: RawQuery) -> Response {
 async fn invoke(State(developer): State<Developer>, query: RawQuery, event: Bytes) -> Response {
     match developer.lambda.invoke(&parameter(&query, "function"), event.to_vec()).await {
         Ok(answer) => ([(CONTENT_TYPE, "application/json")], answer).into_response(),
+        Err(failure @ Failure::Throttled) => {
+            json_response(StatusCode::TOO_MANY_REQUESTS, &json!({ "message": failure.to_string() }))
+        }
         Err(failure) => json_response(StatusCode::BAD_GATEWAY, &json!({ "message": failure.to_string() })),
     }
 }
@@ -114,6 +122,26 @@ async fn fault(State(developer): State<Developer>, query: RawQuery) -> Response 
     match faults.order(service, &parameter(&query, "fault"), calls) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(names) => problem(&format!("fault is one of {}", names.join(", "))),
+    }
+}
+
+/// `function=receive-webhook&reserved=0`, as `aws lambda put-function-concurrency` does.
+async fn reserve(State(developer): State<Developer>, query: RawQuery) -> Response {
+    match parameter(&query, "reserved").parse() {
+        Ok(reserved) => set_concurrency(&developer, &query, Some(reserved)),
+        Err(_) => problem("reserved is a number"),
+    }
+}
+
+/// `function=receive-webhook`, as `aws lambda delete-function-concurrency` does.
+async fn unreserve(State(developer): State<Developer>, query: RawQuery) -> Response {
+    set_concurrency(&developer, &query, None)
+}
+
+fn set_concurrency(developer: &Developer, query: &RawQuery, reserved: Option<usize>) -> Response {
+    match developer.lambda.reserve(&parameter(query, "function"), reserved) {
+        Some(()) => StatusCode::NO_CONTENT.into_response(),
+        None => no_such_function(),
     }
 }
 

@@ -41,6 +41,9 @@ async fn handle(
             eprintln!("[{function}] ERROR {bad_answer}");
             bad_gateway()
         }),
+        Err(failure @ Failure::Throttled) => {
+            json_response(StatusCode::TOO_MANY_REQUESTS, &json!({ "Message": failure.to_string() }))
+        }
         Err(Failure::Unavailable) => json_response(StatusCode::SERVICE_UNAVAILABLE, &json!({ "Message": null })),
         Err(_) => bad_gateway(),
     }

@@ -81,7 +81,7 @@ impl Gateway {
                 eprintln!("[{}] ERROR {bad_answer}", route.function);
                 internal_server_error()
             }
-            Err(Failure::Unavailable) => {
+            Err(Failure::Unavailable | Failure::Throttled) => {
                 json_response(StatusCode::SERVICE_UNAVAILABLE, &json!({ "message": "Service Unavailable" }))
             }
             Err(_) => internal_server_error(),

@@ -72,6 +72,9 @@ pub enum Failure {
     /// The process could not be started.
     #[error("cannot start the process: {0}")]
     Spawn(#[from] io::Error),
+    /// More invocations at once than are reserved for the function.
+    #[error("Rate Exceeded.")]
+    Throttled,
     /// The rig is stopping, or there is no such function.
     #[error("the function is not available")]
     Unavailable,
@@ -105,6 +108,8 @@ struct Pool {
     runtime_api: String,
     log: FunctionLog,
     watchdog: Arc<Watchdog>,
+    /// What is left of the reserved concurrency; without one, an invocation waits for a free environment.
+    reserved: Mutex<Option<Arc<Semaphore>>>,
     slots: Semaphore,
     /// Warm and waiting; the last one used is the next one used.
     idle: Mutex<Vec<Arc<Environment>>>,
@@ -175,6 +180,7 @@ impl Lambda {
                 runtime_api: runtime_api.to_owned(),
                 log: FunctionLog::open(&function.name, logs, quiet)?,
                 watchdog: Arc::clone(&watchdog),
+                reserved: Mutex::default(),
                 slots: Semaphore::new(environments),
                 idle: Mutex::default(),
                 alive: Mutex::default(),
@@ -244,6 +250,15 @@ impl Lambda {
         Some(environments.len())
     }
 
+    /// Reserves concurrency for a function, or lifts the reservation: of the invocations that begin from now on, those beyond it are
+    /// throttled. `None` when there is no such function.
+    #[must_use]
+    pub fn reserve(&self, function: &str, concurrency: Option<usize>) -> Option<()> {
+        let pool = self.pools.get(function)?;
+        *locked(&pool.reserved) = concurrency.map(|permits| Arc::new(Semaphore::new(permits)));
+        Some(())
+    }
+
     /// Kills every process and waits until they are gone.
     pub async fn stop(&self) {
         for pool in self.pools.values() {
@@ -296,6 +311,8 @@ impl Pool {
     }
 
     async fn invoke(self: Arc<Self>, payload: Bytes) -> Result<Bytes, Failure> {
+        let reserved = locked(&self.reserved).clone();
+        let _reserved = reserved.map(Semaphore::try_acquire_owned).transpose().map_err(|_| Failure::Throttled)?;
         let _slot = self.slots.acquire().await.map_err(|_| Failure::Unavailable)?;
         loop {
             let warm = locked(&self.idle).pop();

@@ -322,6 +322,36 @@ async fn requests_at_once_run_in_processes_of_their_own_up_to_a_limit() {
 }
 
 #[tokio::test]
+async fn what_is_beyond_the_reserved_concurrency_is_throttled() {
+    let rig = rig();
+    let token = rig.token("acme", "ann", "admin").await;
+    let call = async |thing: &str| rig.api("GET", &format!("/echo/{thing}"), &token, Value::Null).await;
+    call("warm").await;
+
+    rig.reserve("echo-request", 1).await;
+    let (one, other) = tokio::join!(call("slow"), call("slow"));
+    let throttled = (503, json!({ "message": "Service Unavailable" }));
+    let (served, refused) = if one.0 == 200 { (one, other) } else { (other, one) };
+    assert_eq!((served.0, &refused), (200, &throttled));
+    assert_eq!(call("again").await.0, 200);
+
+    rig.reserve("echo-request", 0).await;
+    assert_eq!(call("nothing").await, throttled);
+    let invoke = format!("{}/local/invoke?function=echo-request", rig.api);
+    assert_eq!(rig.request("POST", &invoke, &[], "{}").await.status, 429);
+    assert_eq!(rig.webhook(&[], "{}").await.status, 200, "another function has its own");
+    rig.reserve("receive-webhook", 0).await;
+    assert_eq!(rig.webhook(&[], "{}").await.status, 429);
+
+    rig.unreserve("echo-request").await;
+    assert_eq!(call("lifted").await.0, 200);
+    for (wrong, why) in [("function=nobody&reserved=0", "function"), ("function=echo-request", "reserved")] {
+        let answer = rig.request("POST", &format!("{}/local/concurrency?{wrong}", rig.api), &[], "").await;
+        assert!(answer.status == 400 && answer.text().contains(why), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn calls_of_a_service_go_wrong_as_ordered() {
     let rig = rig();
     let endpoints = rig.request("GET", &format!("{}/local/endpoints", rig.api), &[], "").await.json();

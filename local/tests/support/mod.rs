@@ -364,6 +364,16 @@ impl Rig {
         self.local("POST", &format!("fault?service={service}&fault={fault}&calls={calls}")).await;
     }
 
+    /// Reserves concurrency for a function.
+    pub async fn reserve(&self, function: &str, concurrency: u64) {
+        self.local("POST", &format!("concurrency?function={function}&reserved={concurrency}")).await;
+    }
+
+    /// Takes the reservation back.
+    pub async fn unreserve(&self, function: &str) {
+        self.local("DELETE", &format!("concurrency?function={function}")).await;
+    }
+
     /// Kills the processes of a function; says how many there were.
     pub async fn kill(&self, function: &str) -> u64 {
         let answer = self.request("POST", &format!("{}/local/kill?function={function}", self.api), &[], "").await;
