@@ -1,6 +1,6 @@
-//! What exists on one machine only, under `/local/`, beside the issuer: figures and processes, and what lets things go wrong.
+//! What exists on one machine only, under `/local/`, beside the issuer: figures, alarms and processes, and what lets things go wrong.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -13,6 +13,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use crate::{
+    cloudwatch::CloudWatch,
     event::{json_response, query_parameters},
     faults::Faults,
     iam::{Guard, Service},
@@ -34,6 +35,8 @@ pub struct Developer {
     pub meter: Option<Meter>,
     /// Lets calls of `DynamoDB` and KMS go wrong.
     pub faults: Option<Faults>,
+    /// Keeps metrics and evaluates alarms.
+    pub cloudwatch: CloudWatch,
     /// Where everything is.
     pub endpoints: BTreeMap<&'static str, String>,
 }
@@ -48,6 +51,8 @@ pub fn router(developer: Developer) -> Router {
         .route("/local/invoke", post(invoke))
         .route("/local/fault", post(fault))
         .route("/local/concurrency", post(reserve).delete(unreserve))
+        .route("/local/alarms", get(alarms).post(advance))
+        .route("/local/metrics", get(metrics))
         .route("/local/endpoints", get(endpoints))
         .with_state(developer)
 }
@@ -143,6 +148,21 @@ fn set_concurrency(developer: &Developer, query: &RawQuery, reserved: Option<usi
         Some(()) => StatusCode::NO_CONTENT.into_response(),
         None => no_such_function(),
     }
+}
+
+async fn alarms(State(developer): State<Developer>) -> Response {
+    Json(BTreeMap::from([("alarms", developer.cloudwatch.alarms())])).into_response()
+}
+
+/// `advance=300`: the alarms as they stand when so many seconds have passed, of which nothing but the metrics knows.
+async fn advance(State(developer): State<Developer>, query: RawQuery) -> Response {
+    let Ok(secs) = parameter(&query, "advance").parse() else { return problem("advance is a number of seconds") };
+    developer.cloudwatch.advance(Duration::from_secs(secs));
+    alarms(State(developer)).await
+}
+
+async fn metrics(State(developer): State<Developer>) -> Response {
+    Json(BTreeMap::from([("metrics", developer.cloudwatch.metrics())])).into_response()
 }
 
 async fn endpoints(State(developer): State<Developer>) -> Json<Value> {

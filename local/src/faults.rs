@@ -22,10 +22,12 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 use crate::{
+    cloudwatch::CloudWatch,
     connection::cut,
     event::json_response,
     forward::{BODY_LIMIT_BYTES, operation},
-    iam::Service,
+    iam::{Service, acts_on_the_table},
+    template::table_arn,
 };
 
 /// Longer than the functions wait for one attempt of a call (1.5 s).
@@ -195,9 +197,9 @@ impl Faults {
         self.under_way.load(Ordering::SeqCst)
     }
 
-    /// The service, with its faults before it.
-    pub fn before(&self, service: Service, router: Router) -> Router {
-        router.layer(middleware::from_fn_with_state((self.clone(), service), pass))
+    /// The service, with its faults before it; refused calls of the table move the metrics of `cloudwatch`.
+    pub fn before(&self, service: Service, router: Router, cloudwatch: &CloudWatch) -> Router {
+        router.layer(middleware::from_fn_with_state((self.clone(), service, cloudwatch.clone()), pass))
     }
 
     fn is_off(&self) -> bool {
@@ -271,7 +273,11 @@ impl Call {
     }
 }
 
-async fn pass(State((faults, service)): State<(Faults, Service)>, request: Request, next: Next) -> Response {
+async fn pass(
+    State((faults, service, cloudwatch)): State<(Faults, Service, CloudWatch)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY_LIMIT_BYTES).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
     let mut call = Call { service: next, parts, body, under_way: Arc::clone(&faults.under_way) };
@@ -284,7 +290,12 @@ async fn pass(State((faults, service)): State<(Faults, Service)>, request: Reque
         return call.answer(Duration::ZERO).await;
     };
     match fault {
-        Fault::Throttled => refused(throttled(service, number)),
+        Fault::Throttled => {
+            if service == Service::DynamoDb {
+                count_throttled(operation, request, &cloudwatch);
+            }
+            refused(throttled(service, number))
+        }
         Fault::Error => server_error(),
         Fault::ErrorAfter => {
             call.answer(Duration::ZERO).await;
@@ -316,6 +327,19 @@ async fn pass(State((faults, service)): State<(Faults, Service)>, request: Reque
             call.body = Value::Object(request).to_string().into();
             call.answer(Duration::ZERO).await
         }
+    }
+}
+
+/// A call is one event for each table or index that it reads or writes: what is of an index is not counted for its table.
+fn count_throttled(operation: &str, request: Map<String, Value>, cloudwatch: &CloudWatch) {
+    for act in acts_on_the_table(operation, &Value::Object(request), false) {
+        let of_a_table = act.resource.strip_prefix(&table_arn("")).unwrap_or_default();
+        let (table, index) = of_a_table.split_once("/index/").unzip();
+        let mut dimensions = vec![("TableName", table.unwrap_or(of_a_table))];
+        dimensions.extend(index.map(|index| ("GlobalSecondaryIndexName", index)));
+        let reads = ["Get", "Query", "Scan"].iter().any(|word| act.action.contains(word));
+        let metric = if reads { "ReadThrottleEvents" } else { "WriteThrottleEvents" };
+        cloudwatch.put("AWS/DynamoDB", metric, &dimensions, 1.0);
     }
 }
 
@@ -396,6 +420,30 @@ mod tests {
         faults.order(Service::DynamoDb, "error", 5).unwrap();
         faults.order(Service::DynamoDb, "error", 0).unwrap();
         assert!(faults.is_off());
+    }
+
+    #[test]
+    fn a_refused_call_is_an_event_of_each_table_or_index_that_it_touches() {
+        let cloudwatch = CloudWatch::for_two_minutes(Vec::new());
+        let calls = [
+            ("PutItem", json!({ "TableName": "t" })),
+            ("Query", json!({ "TableName": "t", "IndexName": "inbox" })),
+            (
+                "TransactWriteItems",
+                json!({ "TransactItems": [{ "Put": { "TableName": "t" } }, { "Delete": { "TableName": "t" } }] }),
+            ),
+        ];
+
+        for (operation, call) in calls {
+            count_throttled(operation, request(&call), &cloudwatch);
+        }
+
+        let inbox = json!({ "TableName": "t", "GlobalSecondaryIndexName": "inbox" });
+        let expected = json!([
+            { "namespace": "AWS/DynamoDB", "name": "ReadThrottleEvents", "dimensions": inbox, "count": 1, "sum": 1.0 },
+            { "namespace": "AWS/DynamoDB", "name": "WriteThrottleEvents", "dimensions": { "TableName": "t" }, "count": 3, "sum": 3.0 },
+        ]);
+        assert_eq!(json!(cloudwatch.metrics()), expected);
     }
 
     #[test]

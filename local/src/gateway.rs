@@ -23,9 +23,10 @@ use tokio::time::timeout;
 
 use crate::{
     authorizer::{Refusal, SigningKey, claims_as_strings},
+    cloudwatch::CloudWatch,
     event::{self, Request, json_response, percent_decode},
     runtime::{Failure, Lambda},
-    template::{Api, Authorizer, Cors, Route},
+    template::{API_ID, Api, Authorizer, Cors, Route},
 };
 
 /// API Gateway takes no larger body.
@@ -44,6 +45,8 @@ pub struct Gateway {
     pub lambda: Arc<Lambda>,
     /// Whose tokens it accepts.
     pub signing_key: Arc<SigningKey>,
+    /// Whose metrics requests move.
+    pub cloudwatch: CloudWatch,
 }
 
 impl Gateway {
@@ -110,12 +113,20 @@ impl Gateway {
 }
 
 async fn handle(State(gateway): State<Arc<Gateway>>, request: axum::extract::Request) -> Response {
-    match Request::read(request, BODY_LIMIT_BYTES).await {
+    let response = match Request::read(request, BODY_LIMIT_BYTES).await {
         Ok(request) => gateway.answer(request).await,
         Err(event::TooLarge) => {
             json_response(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "message": "Request Entity Too Large" }))
         }
+    };
+    let put = |metric| gateway.cloudwatch.put("AWS/ApiGateway", metric, &[("ApiId", API_ID)], 1.0);
+    put("Count");
+    if response.status().is_client_error() {
+        put("4xx");
+    } else if response.status().is_server_error() {
+        put("5xx");
     }
+    response
 }
 
 fn internal_server_error() -> Response {

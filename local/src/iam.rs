@@ -54,9 +54,9 @@ pub enum Condition {
 
 /// One thing that a call does; some calls do several.
 #[derive(Debug, PartialEq)]
-struct Act {
-    action: String,
-    resource: String,
+pub(crate) struct Act {
+    pub(crate) action: String,
+    pub(crate) resource: String,
     context: BTreeMap<String, Vec<String>>,
 }
 
@@ -206,7 +206,7 @@ fn act(action: String, resource: String) -> Act {
 }
 
 /// What a call of `DynamoDB` does. A transaction needs the permission of each of its writes, and none of its own.
-fn acts_on_the_table(operation: &str, request: &Value, table_uses_key: bool) -> Vec<Act> {
+pub(crate) fn acts_on_the_table(operation: &str, request: &Value, table_uses_key: bool) -> Vec<Act> {
     let resource = |request: &Value| {
         let table = table_arn(request["TableName"].as_str().unwrap_or_default());
         match request["IndexName"].as_str() {

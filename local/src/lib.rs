@@ -1,10 +1,12 @@
 //! The whole system on one machine, brought up from template.yaml: the real function binaries behind emulations of API
 //! Gateway, Lambda, `DynamoDB` and KMS, and a simulator of the provider.
 
+pub mod alarms;
 pub mod authorizer;
 pub mod bench;
 pub mod chaos;
 pub mod client;
+pub mod cloudwatch;
 mod connection;
 pub mod console;
 pub mod developer;

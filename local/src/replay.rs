@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::Client,
+    cloudwatch::CloudWatch,
     error::{Error, Result},
     runtime::Lambda,
     start::{self, Options},
@@ -69,8 +70,10 @@ pub async fn run(replay: &Replay, options: &Options, say: impl Fn(&str)) -> Resu
     fs::create_dir_all(&logs).map_err(cannot_write)?;
     let listener = start::private_listener("the Lambda Runtime API")?;
     let runtime_api = start::address(&listener)?;
+    let nobody_watches = CloudWatch::default();
     let lambda =
-        Lambda::new(&[(function, binary)], None, &runtime_api, &BTreeMap::new(), &logs, false).map_err(cannot_write)?;
+        Lambda::new(&[(function, binary)], None, &runtime_api, &BTreeMap::new(), &logs, false, &nobody_watches)
+            .map_err(cannot_write)?;
     start::serve(listener, lambda.runtime_api())?;
     let tally = to_the_end(replay, &lambda, &logs).await;
     lambda.stop().await;

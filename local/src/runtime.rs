@@ -34,6 +34,7 @@ use tokio::{
 };
 
 use crate::{
+    cloudwatch::CloudWatch,
     event::{epoch_millis, request_id},
     template::{ACCOUNT_ID, Function, REGION},
     watchdog::Watchdog,
@@ -107,6 +108,7 @@ struct Pool {
     environment: BTreeMap<String, String>,
     runtime_api: String,
     log: FunctionLog,
+    cloudwatch: CloudWatch,
     watchdog: Arc<Watchdog>,
     /// What is left of the reserved concurrency; without one, an invocation waits for a free environment.
     reserved: Mutex<Option<Arc<Semaphore>>>,
@@ -158,6 +160,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Lambda {
     /// Prepares the functions; nothing is started until it is needed.
     /// `shared` are the variables that Lambda sets for all of them; a `quiet` one shows nothing of the logs on the terminal.
+    /// What functions do and log moves the metrics of `cloudwatch`.
     ///
     /// # Errors
     /// When a log cannot be opened, or the shell that watches over the processes cannot be run.
@@ -168,6 +171,7 @@ impl Lambda {
         shared: &BTreeMap<String, String>,
         logs: &Path,
         quiet: bool,
+        cloudwatch: &CloudWatch,
     ) -> io::Result<Arc<Self>> {
         let watchdog = Arc::new(Watchdog::start()?);
         let mut pools = BTreeMap::new();
@@ -179,6 +183,7 @@ impl Lambda {
                 binary: binary.clone(),
                 runtime_api: runtime_api.to_owned(),
                 log: FunctionLog::open(&function.name, logs, quiet)?,
+                cloudwatch: cloudwatch.clone(),
                 watchdog: Arc::clone(&watchdog),
                 reserved: Mutex::default(),
                 slots: Semaphore::new(environments),
@@ -310,9 +315,17 @@ impl Pool {
         locked(&self.alive).values().cloned().collect()
     }
 
+    /// A data point of the function.
+    fn put(&self, metric: &str, value: f64) {
+        self.cloudwatch.put_of_function(&self.function.name, metric, value);
+    }
+
     async fn invoke(self: Arc<Self>, payload: Bytes) -> Result<Bytes, Failure> {
         let reserved = locked(&self.reserved).clone();
-        let _reserved = reserved.map(Semaphore::try_acquire_owned).transpose().map_err(|_| Failure::Throttled)?;
+        let _reserved = reserved.map(Semaphore::try_acquire_owned).transpose().map_err(|_| {
+            self.put("Throttles", 1.0);
+            Failure::Throttled
+        })?;
         let _slot = self.slots.acquire().await.map_err(|_| Failure::Unavailable)?;
         loop {
             let warm = locked(&self.idle).pop();
@@ -321,14 +334,14 @@ impl Pool {
                 Some(environment) => environment,
                 None => self.spawn()?,
             };
-            match environment.run(payload.clone(), self.function.timeout).await {
+            match environment.run(&self, payload.clone()).await {
                 Ok(outcome) => {
                     if environment.exit.borrow().is_none() {
                         locked(&self.idle).push(environment);
                     }
                     return match outcome {
                         Outcome::Answer(answer) => Ok(answer),
-                        Outcome::Error(error) => Err(self.logged(Failure::Function(error))),
+                        Outcome::Error(error) => Err(self.failed(Failure::Function(error))),
                     };
                 }
                 // It died while it was waiting, so the request never reached it.
@@ -336,13 +349,14 @@ impl Pool {
                 Err((failure, _)) => {
                     environment.kill.notify_one();
                     environment.exited().await;
-                    return Err(self.logged(failure));
+                    return Err(self.failed(failure));
                 }
             }
         }
     }
 
-    fn logged(&self, failure: Failure) -> Failure {
+    fn failed(&self, failure: Failure) -> Failure {
+        self.put("Errors", 1.0);
         self.log.write(&json!({ "level": "ERROR", "message": failure.to_string(), "target": "local" }).to_string());
         failure
     }
@@ -417,7 +431,10 @@ impl Pool {
         let mut output = BufReader::new(output);
         let mut line = Vec::new();
         while output.read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
-            self.log.write(String::from_utf8_lossy(&line).trim_end());
+            let text = String::from_utf8_lossy(&line);
+            self.log.write(text.trim_end());
+            // What the rig itself writes does not come by here: on AWS that is the platform's, and no line of a function.
+            self.cloudwatch.log(&text);
             line.clear();
         }
     }
@@ -433,7 +450,8 @@ fn describe(status: ExitStatus) -> String {
 
 impl Environment {
     /// Hands over a request and waits for its outcome; the flag of a failure says whether the request had been handed over.
-    async fn run(&self, payload: Bytes, timeout: Duration) -> Result<Outcome, (Failure, bool)> {
+    async fn run(&self, pool: &Pool, payload: Bytes) -> Result<Outcome, (Failure, bool)> {
+        let timeout = pool.function.timeout;
         let request_id = request_id();
         let (started, has_started) = oneshot::channel();
         let (outcome, has_outcome) = oneshot::channel();
@@ -448,12 +466,16 @@ impl Environment {
             () = sleep(INIT_LIMIT) => return Err((Failure::Init, false)),
         }
         self.invocations.fetch_add(1, Ordering::Relaxed);
-        tokio::select! {
+        pool.put("Invocations", 1.0);
+        let began = Instant::now();
+        let outcome = tokio::select! {
             biased;
             Ok(outcome) = has_outcome => Ok(outcome),
             status = self.exited() => Err((Failure::Exited(status), true)),
             () = sleep(timeout) => Err((Failure::TimedOut(timeout), true)),
-        }
+        };
+        pool.put("Duration", began.elapsed().as_secs_f64() * 1000.0);
+        outcome
     }
 
     async fn exited(&self) -> String {

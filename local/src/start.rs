@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     authorizer::SigningKey,
+    cloudwatch::CloudWatch,
     connection, console,
     developer::{self, Developer},
     error::{Error, Result},
@@ -53,6 +54,7 @@ pub struct Options {
     /// How long the tokens of people who sign in are good.
     pub token_lifetime: Duration,
     /// Whether to stand between the functions and `DynamoDB`: to count their calls, and to refuse what their policies do not allow.
+    /// Also whether metrics are kept and alarms evaluated.
     pub meter: bool,
     /// What lets calls of `DynamoDB` and KMS go wrong; with a meter there is always one, which `/local/fault` controls.
     pub faults: Option<Faults>,
@@ -149,7 +151,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     let functions_dynamodb = between.serve_dynamodb()?.unwrap_or_else(|| dynamodb.clone());
     let kms = Kms::new(&root_key, system.key_aliases.clone());
     let kms_endpoint = between.serve_kms(&kms)?;
-    let Between { guard, meter, faults, .. } = between;
+    let Between { guard, meter, faults, cloudwatch, .. } = between;
 
     let shared = BTreeMap::from([
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), functions_dynamodb),
@@ -158,7 +160,8 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     let runtime_listener = private_listener("the Lambda Runtime API")?;
     let logs = data.file(state::LOGS_FOLDER);
     let runtime_api = address(&runtime_listener)?;
-    let lambda = Lambda::new(&binaries, system.webhook.as_deref(), &runtime_api, &shared, &logs, options.quiet)
+    let webhook = system.webhook.as_deref();
+    let lambda = Lambda::new(&binaries, webhook, &runtime_api, &shared, &logs, options.quiet, &cloudwatch)
         .map_err(|source| Error::File { action: "write", path: logs, source })?;
     serve(runtime_listener, lambda.runtime_api())?;
     lambda.run_schedules();
@@ -185,6 +188,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
         kms,
         meter,
         faults,
+        cloudwatch: cloudwatch.clone(),
         endpoints: BTreeMap::from([
             ("api", emulation.api.clone()),
             ("webhook", system.webhook_url.clone()),
@@ -200,8 +204,8 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
         path: simulator_file,
         source,
     })?;
-    serve(url_listener, function_url::router(system.webhook, Arc::clone(&lambda)))?;
-    let gateway = Gateway { api: system.api, lambda: Arc::clone(&lambda), signing_key };
+    serve(url_listener, function_url::router(system.webhook, Arc::clone(&lambda), cloudwatch.clone()))?;
+    let gateway = Gateway { api: system.api, lambda: Arc::clone(&lambda), signing_key, cloudwatch };
     let local = developer::router(developer).merge(issuer::router(issuer));
     let console_url = console.is_some().then(|| format!("{}/", emulation.api));
     serve(api_listener, gateway.router(local, console.map(|(router, _)| router)))?;
@@ -226,6 +230,7 @@ struct Between {
     guard: Guard,
     meter: Option<Meter>,
     faults: Option<Faults>,
+    cloudwatch: CloudWatch,
     /// Behind it.
     engine: String,
 }
@@ -238,6 +243,11 @@ impl Between {
             guard: Guard::new(statements.collect(), system.table.uses_key),
             meter: options.meter.then(|| Meter::new(engine.clone())),
             faults: options.faults.clone().or_else(|| options.meter.then(Faults::new)),
+            cloudwatch: if options.meter {
+                CloudWatch::new(system.alarms.clone(), system.metric_filters.clone())
+            } else {
+                CloudWatch::default()
+            },
             engine,
         }
     }
@@ -261,7 +271,7 @@ impl Between {
     fn with_faults(&self, service: Service, router: Router) -> Router {
         match &self.faults {
             None => router,
-            Some(faults) => faults.before(service, router),
+            Some(faults) => faults.before(service, router, &self.cloudwatch),
         }
     }
 }

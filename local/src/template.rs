@@ -2,6 +2,8 @@
 //!
 //! Only what is needed is resolved, and what is needed must be understood: anything else is an error that names its place.
 
+mod alarms;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
@@ -12,6 +14,8 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    alarms::Alarm,
+    cloudwatch::MetricFilter,
     error::{Error, Result},
     iam::{Condition, Statement},
 };
@@ -22,6 +26,8 @@ pub const ACCOUNT_ID: &str = "000000000000";
 pub const REGION: &str = "eu-central-1";
 /// The emulated KMS key.
 pub const KEY_ID: &str = "00000000-0000-4000-8000-00000000c0de";
+/// The HTTP API.
+pub const API_ID: &str = "local";
 /// The audience of tokens, unless a parameter says otherwise.
 pub const AUDIENCE: &str = "local";
 /// The name of the stack, which prefixes the names of its resources.
@@ -63,6 +69,10 @@ pub struct System {
     pub claims: ClaimNames,
     /// How the console is served, where the template has one.
     pub console: Option<Console>,
+    /// What rings when something is wrong, by template order of the logical ids.
+    pub alarms: Vec<Alarm>,
+    /// What counts lines of the functions' logs.
+    pub metric_filters: Vec<MetricFilter>,
 }
 
 /// A function as the template declares it.
@@ -312,7 +322,41 @@ impl<'a> Template<'a> {
                 role: self.parameter_or("RoleClaim", "role"),
             },
             console: self.console()?,
+            alarms: self.each("AWS::CloudWatch::Alarm", |id, properties, place| self.alarm(id, properties, place))?,
+            metric_filters: self
+                .each("AWS::Logs::MetricFilter", |_, properties, place| self.metric_filter(properties, place))?,
         })
+    }
+
+    /// Reads every resource of a type: its logical id, its properties, and where they stand.
+    fn each<T>(&self, kind: &str, read: impl Fn(&str, &Value, &str) -> Result<T>) -> Result<Vec<T>> {
+        let resources = self.resources()?.iter().filter(|(_, resource)| resource["Type"] == kind);
+        resources
+            .map(|(id, resource)| read(id, &resource["Properties"], &format!("Resources.{id}.Properties")))
+            .collect()
+    }
+
+    fn alarm(&self, id: &str, properties: &Value, place: &str) -> Result<Alarm> {
+        let mut properties = properties.clone();
+        // Who is told has no meaning on one machine.
+        for key in ["AlarmActions", "OKActions"] {
+            properties.as_object_mut().map(|properties| properties.remove(key));
+        }
+        alarms::read(id, &self.required(&properties, place)?, place)
+    }
+
+    fn metric_filter(&self, properties: &Value, place: &str) -> Result<MetricFilter> {
+        let filter = self.required(properties, place)?;
+        only_keys(&filter, place, &["LogGroupName", "FilterPattern", "MetricTransformations"])?;
+        let logs = &self.document["Globals"]["Function"]["LoggingConfig"]["LogGroup"];
+        if self.resolve(logs, "Globals.Function.LoggingConfig.LogGroup")?.as_ref() != Some(&filter["LogGroupName"]) {
+            return Err(wrong(&format!("{place}.LogGroupName"), "is not that of the functions"));
+        }
+        let [transformation] = &filter["MetricTransformations"].as_array().map(Vec::as_slice).unwrap_or_default()
+        else {
+            return Err(wrong(&format!("{place}.MetricTransformations"), "should be one"));
+        };
+        alarms::read_filter(&filter["FilterPattern"], transformation, place)
     }
 
     fn console(&self) -> Result<Option<Console>> {
@@ -365,13 +409,6 @@ impl<'a> Template<'a> {
 
     fn function(&self, id: &str, resource: &'a Value) -> Result<Function> {
         let properties = &resource["Properties"];
-        let binary = &resource["Metadata"]["BuildProperties"]["Binary"];
-        let folder = properties["CodeUri"].as_str().unwrap_or(".").trim_end_matches('/').rsplit('/').next();
-        let name = match (binary.as_str(), folder) {
-            (Some(binary), _) => binary.to_owned(),
-            (None, Some(folder)) if !folder.is_empty() && folder != "." => folder.to_owned(),
-            _ => kebab_case(id),
-        };
         let number = |property: &str, default: u64| {
             let (value, place) = self.function_property(id, resource, property);
             match self.resolve(value, &place)? {
@@ -400,7 +437,7 @@ impl<'a> Template<'a> {
             }
         }
         Ok(Function {
-            name,
+            name: function_name(id, resource),
             memory_mb: number("MemorySize", 128)?,
             timeout: Duration::from_secs(number("Timeout", 3)?),
             json_logs: logging("LogFormat")?.as_deref() == Some("JSON"),
@@ -751,8 +788,8 @@ impl<'a> Template<'a> {
             Some("AWS::KMS::Alias") => named("AliasName")?,
             Some("AWS::SecretsManager::Secret") => secret_arn(name),
             Some("AWS::Logs::LogGroup") => named("LogGroupName")?,
-            Some("AWS::Serverless::HttpApi") => "local".to_owned(),
-            Some("AWS::Serverless::Function") => named("FunctionName")?,
+            Some("AWS::Serverless::HttpApi") => API_ID.to_owned(),
+            Some("AWS::Serverless::Function") => function_name(name, resource),
             Some(kind) => {
                 return Err(wrong(place, format!("a Ref to {name} ({kind}) is not emulated on this machine")));
             }
@@ -962,6 +999,17 @@ fn loosely_equal(left: &Value, right: &Value) -> bool {
     text(left) == text(right)
 }
 
+/// The crate and binary of a function, and so its name on this machine.
+fn function_name(id: &str, resource: &Value) -> String {
+    let binary = &resource["Metadata"]["BuildProperties"]["Binary"];
+    let folder = resource["Properties"]["CodeUri"].as_str().unwrap_or(".").trim_end_matches('/').rsplit('/').next();
+    match (binary.as_str(), folder) {
+        (Some(binary), _) => binary.to_owned(),
+        (None, Some(folder)) if !folder.is_empty() && folder != "." => folder.to_owned(),
+        _ => kebab_case(id),
+    }
+}
+
 /// `ListIntegrations` → `list-integrations`.
 fn kebab_case(id: &str) -> String {
     let mut name = String::new();
@@ -977,6 +1025,10 @@ fn kebab_case(id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        alarms::{Comparison, Query, Statistic},
+        cloudwatch::Metric,
+    };
 
     const TEMPLATE: &str = include_str!("../tests/fixtures/template.yaml");
 
@@ -1046,6 +1098,41 @@ mod tests {
     }
 
     #[test]
+    fn alarms_watch_what_the_machine_calls_by_these_names() {
+        let system = read(TEMPLATE, &emulation()).unwrap();
+
+        let [crashes, refused, slow, undelivered] = &system.alarms[..] else { panic!("{:?}", system.alarms) };
+        let crashing = Metric::new("AWS/Lambda", "Errors", &[("FunctionName", "receive-webhook")]);
+        assert_eq!(crashes.name, "Crashes");
+        assert_eq!(crashes.description, "The function ended while it worked.");
+        assert_eq!(crashes.query, Query::Metric(crashing, Statistic::Sum));
+        assert_eq!((crashes.period, crashes.periods, crashes.to_alarm), (Duration::from_mins(5), 2, 2));
+        assert_eq!((crashes.comparison, crashes.threshold), (Comparison::AtLeast, 1.0));
+        let reads = [("TableName", "local-Table"), ("GlobalSecondaryIndexName", "inbox")];
+        let summed = [
+            (Metric::new("AWS/DynamoDB", "WriteThrottleEvents", &reads[..1]), Statistic::Sum),
+            (Metric::new("AWS/DynamoDB", "ReadThrottleEvents", &reads), Statistic::Sum),
+        ];
+        assert_eq!(refused.query, Query::Sum(summed.into()));
+        assert_eq!((refused.period, refused.periods, refused.to_alarm), (Duration::from_mins(1), 5, 3));
+        let slow_api = Metric::new("AWS/ApiGateway", "Latency", &[("ApiId", "local")]);
+        assert_eq!(slow.query, Query::Metric(slow_api, Statistic::Percentile(99.9)));
+        assert_eq!((slow.comparison, slow.threshold), (Comparison::Above, 0.5));
+        let (namespace, name) = ("local".to_owned(), "Undelivered".to_owned());
+        assert_eq!(undelivered.query, Query::Every { namespace, name, statistic: Statistic::Average });
+        assert_eq!(undelivered.period, Duration::from_hours(1));
+    }
+
+    #[test]
+    fn a_metric_filter_says_which_lines_it_counts() {
+        let filters = read(TEMPLATE, &emulation()).unwrap().metric_filters;
+
+        let metric = Metric::new("local", "LoggedErrors", &[]);
+        let (field, text) = ("level".to_owned(), "ERROR".to_owned());
+        assert_eq!(filters, [MetricFilter { field, text, metric, value: 1.0 }]);
+    }
+
+    #[test]
     fn a_condition_chooses_by_parameter() {
         let mut emulation = emulation();
         emulation.parameters.insert("WebhookUrl".to_owned(), "https://hooks.example.com/in".to_owned());
@@ -1068,6 +1155,17 @@ mod tests {
             ("Effect: Allow", "Effect: Deny", "only Allow"),
             ("StringEquals:", "StringLike:", "StringLike"),
             ("!Ref Reads", "!Ref Table", "no managed policy"),
+            ("Statistic: Sum", "Statistic: Maximum", "Resources.Crashes.Properties.Statistic: Maximum"),
+            ("Period: 300", "Period: 0", "Resources.Crashes.Properties.Period"),
+            ("EvaluationPeriods: 2", "EvaluationPeriods: two", "EvaluationPeriods"),
+            ("GreaterThanThreshold", "LessThanThreshold", "ComparisonOperator"),
+            ("TreatMissingData: notBreaching", "TreatMissingData: ignore", "only notBreaching"),
+            ("ReturnData: false", "ReturnData: true", "Metrics[1].ReturnData"),
+            ("FILL(METRICS(), 0)", "METRICS()", "only SUM(FILL(METRICS(), 0))"),
+            ("Period: 60", "Period: 30", "one period"),
+            ("SELECT AVG", "SELECT MAX", "Resources.Undelivered.Properties.Metrics[0].Expression"),
+            ("$.level = ", "$.level != ", "FilterPattern"),
+            ("LogGroupName: !Ref Logs", "LogGroupName: another", "LogGroupName"),
         ];
         for (from, to, expected) in cases {
             let error = read(&TEMPLATE.replacen(from, to, 1), &emulation()).unwrap_err().to_string();
@@ -1093,6 +1191,8 @@ mod tests {
         assert!(policy.contains("connect-src 'self' http://127.0.0.1:3000; "), "{policy}");
         assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
         assert_eq!(system.table.ttl_attribute.as_deref(), Some("expiresAt"));
+        assert!(system.alarms.iter().any(|alarm| alarm.name == "TableThrottled"));
+        assert_eq!(system.metric_filters.len(), 1);
     }
 
     #[test]

@@ -352,6 +352,57 @@ async fn what_is_beyond_the_reserved_concurrency_is_throttled() {
 }
 
 #[tokio::test]
+async fn what_requests_come_to_moves_the_metrics_of_the_services() {
+    let rig = rig();
+    let token = rig.token("acme", "ann", "admin").await;
+    let call = async |thing: &str| rig.api("GET", &format!("/echo/{thing}"), &token, Value::Null).await.0;
+
+    assert_eq!([call("hello").await, call("exit").await], [200, 500]);
+    assert_eq!(rig.api("GET", "/nowhere", &token, Value::Null).await.0, 404);
+    assert_eq!(rig.webhook(&[("x-refuse", "yes")], "{}").await.status, 503);
+    rig.reserve("receive-webhook", 0).await;
+    assert_eq!(rig.webhook(&[], "{}").await.status, 429);
+
+    let moved: BTreeMap<String, (Value, Value)> = rig
+        .metrics()
+        .await
+        .into_iter()
+        .map(|metric| {
+            let of: Vec<&str> =
+                metric["dimensions"].as_object().unwrap().values().map(|value| value.as_str().unwrap()).collect();
+            let name = format!(
+                "{} {} {}",
+                metric["namespace"].as_str().unwrap(),
+                metric["name"].as_str().unwrap(),
+                of.join(" ")
+            );
+            (name, (metric["count"].clone(), metric["sum"].clone()))
+        })
+        .collect();
+    let sum = |name: &str| moved.get(name).map(|(_, sum)| sum.as_f64().unwrap());
+    assert_eq!(
+        [sum("AWS/ApiGateway Count local"), sum("AWS/ApiGateway 4xx local"), sum("AWS/ApiGateway 5xx local")],
+        [Some(3.0), Some(1.0), Some(1.0)]
+    );
+    let of_lambda = |name: &str, function: &str| sum(&format!("AWS/Lambda {name} {function}"));
+    assert_eq!([of_lambda("Invocations", "echo-request"), of_lambda("Errors", "echo-request")], [Some(2.0), Some(1.0)]);
+    for (name, expected) in [
+        ("Invocations", Some(1.0)),
+        ("Errors", None),
+        ("Throttles", Some(1.0)),
+        ("UrlRequestCount", Some(2.0)),
+        ("Url4xxCount", Some(1.0)),
+        ("Url5xxCount", Some(1.0)),
+    ] {
+        assert_eq!(of_lambda(name, "receive-webhook"), expected, "{name}");
+    }
+    assert!(of_lambda("Duration", "receive-webhook") < of_lambda("UrlRequestLatency", "receive-webhook"), "{moved:?}");
+    assert_eq!(moved["AWS/Lambda UrlRequestLatency receive-webhook"].0, 2);
+    assert!(rig.log("echo-request").contains(r#""level":"ERROR""#), "the rig tells of the process that ended");
+    assert_eq!(sum("local LoggedErrors "), None, "but the function logged nothing");
+}
+
+#[tokio::test]
 async fn calls_of_a_service_go_wrong_as_ordered() {
     let rig = rig();
     let endpoints = rig.request("GET", &format!("{}/local/endpoints", rig.api), &[], "").await.json();
@@ -372,6 +423,8 @@ async fn calls_of_a_service_go_wrong_as_ordered() {
     rig.service_fault("table", "error", 0).await;
     assert_eq!(get().await, 200);
 
+    let throttled = rig.metrics().await.into_iter().find(|metric| metric["name"] == "ReadThrottleEvents").unwrap();
+    assert_eq!((&throttled["dimensions"], &throttled["count"]), (&json!({ "TableName": "local-Table" }), &json!(2)));
     for (wrong, why) in [
         ("service=disk&fault=error&calls=1", "table, kms"),
         ("service=kms&fault=conflict&calls=1", "throttled, error"),

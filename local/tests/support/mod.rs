@@ -374,6 +374,21 @@ impl Rig {
         self.local("DELETE", &format!("concurrency?function={function}")).await;
     }
 
+    /// The alarms of the template, as they stand.
+    pub async fn alarms(&self) -> Vec<Value> {
+        self.local("GET", "alarms").await["alarms"].as_array().unwrap().clone()
+    }
+
+    /// For metrics and alarms, time passes.
+    pub async fn advance(&self, secs: u64) {
+        self.local("POST", &format!("alarms?advance={secs}")).await;
+    }
+
+    /// Every metric that has moved.
+    pub async fn metrics(&self) -> Vec<Value> {
+        self.local("GET", "metrics").await["metrics"].as_array().unwrap().clone()
+    }
+
     /// Kills the processes of a function; says how many there were.
     pub async fn kill(&self, function: &str) -> u64 {
         let answer = self.request("POST", &format!("{}/local/kill?function={function}", self.api), &[], "").await;
