@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod alarms;
 mod audit;
 mod bad_input;
 mod checks;
