@@ -384,19 +384,6 @@ fn groups(world: &World, places: &[Places], report: &mut Report) {
     }
 }
 
-/// Whether an event was certainly taken while the organization had the account.
-fn is_certain(world: &World, history: &History, event: usize, organization: usize) -> bool {
-    let stored = BTreeSet::from([Outcome::Stored(organization)]);
-    let attempts = history.attempts_at(world, Item::Event(event));
-    attempts.iter().any(|(attempt, outcomes)| attempt.is_taken() && *outcomes == stored)
-}
-
-/// When an event was first answered with 200, and could be read from then on.
-fn settled_at(world: &World, history: &History, event: usize) -> Option<i64> {
-    let attempts = history.attempts_at(world, Item::Event(event));
-    attempts.iter().filter(|(attempt, _)| attempt.is_taken()).map(|(attempt, _)| attempt.span.end).min()
-}
-
 /// A conversation, and what is known of it.
 #[derive(Clone, Copy)]
 struct Of<'a> {
@@ -462,7 +449,7 @@ impl<'a> Of<'a> {
         let json = &conversation.json;
         let events: Vec<(usize, &Value)> =
             conversation.messages.iter().filter_map(|message| Some((event_of(world, message)?, message))).collect();
-        if !events.iter().all(|(event, _)| is_certain(world, history, *event, organization)) {
+        if !events.iter().all(|(event, _)| history.settled_at(world, *event, organization).is_some()) {
             report.in_doubt += 1;
             return;
         }
@@ -543,7 +530,7 @@ impl<'a> Of<'a> {
 
     /// The unread count is the number of the customer's messages since somebody read.
     fn unread(self, inbound: &[(usize, &Value)], name: &str, report: &mut Report) {
-        let Self { world, history, conversation, .. } = self;
+        let Self { world, history, organization, conversation, .. } = self;
         let has_several_ids = self.has_several_ids(inbound);
         let patches = self.patches(has_several_ids);
         let reads: Vec<(&Patch, i64, i64)> = patches
@@ -557,7 +544,7 @@ impl<'a> Of<'a> {
         let (mut at_least, mut at_most) = (0, 0);
         for (event, message) in inbound {
             let arrival = millis(&message["receivedAt"]).unwrap_or_default();
-            let settled = settled_at(world, history, *event).unwrap_or(i64::MAX);
+            let settled = history.settled_at(world, *event, organization).unwrap_or(i64::MAX);
             let is_read = reads
                 .iter()
                 .any(|(patch, certain, _)| patch.status == 200 && arrival <= *certain && settled < patch.span.start);
@@ -586,7 +573,7 @@ impl<'a> Of<'a> {
                 )
             }));
             context.extend(inbound.iter().map(|(event, message)| {
-                let settled = settled_at(world, history, *event).map(clock);
+                let settled = history.settled_at(world, *event, organization).map(clock);
                 format!(
                     "{} received {} first answered with 200 {settled:?}",
                     world.events[*event].mark, message["receivedAt"]
@@ -617,7 +604,7 @@ impl<'a> Of<'a> {
 
     /// What was closed is open again when the customer writes, and not before.
     fn closed(self, inbound: &[(usize, &Value)], name: &str, report: &mut Report) {
-        let Self { world, history, conversation, .. } = self;
+        let Self { world, history, organization, conversation, .. } = self;
         if self.has_several_ids(inbound) {
             return;
         }
@@ -630,8 +617,9 @@ impl<'a> Of<'a> {
         }
         let arrived = |message: &Value| millis(&message["receivedAt"]).unwrap_or_default();
         let wrote_since = inbound.iter().any(|(_, message)| arrived(message) > last.span.end);
-        let all_before =
-            inbound.iter().all(|(event, _)| settled_at(world, history, *event).is_some_and(|at| at < last.span.start));
+        let all_before = inbound
+            .iter()
+            .all(|(event, _)| history.settled_at(world, *event, organization).is_some_and(|at| at < last.span.start));
         let expected = match (last.body["status"].as_str(), wrote_since, all_before) {
             (Some("closed"), false, true) => "closed",
             (Some("closed"), false, false) => return,

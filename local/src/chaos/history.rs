@@ -306,6 +306,15 @@ impl History {
         };
         attempts.map(|attempt| (attempt, outcomes(attempt))).collect()
     }
+
+    /// When an event was first answered with 200 while the organization certainly had the account, and could be read from then on.
+    /// What was acknowledged before that, while the account was disconnected, is not there.
+    pub(super) fn settled_at(&self, world: &World, event: usize, organization: usize) -> Option<i64> {
+        let stored = BTreeSet::from([Outcome::Stored(organization)]);
+        let attempts = self.attempts_at(world, Item::Event(event)).into_iter();
+        let taken = attempts.filter(|(attempt, outcomes)| attempt.is_taken() && *outcomes == stored);
+        taken.map(|(attempt, _)| attempt.span.end).min()
+    }
 }
 
 /// `WhatsApp` tells whole seconds, and so the time of an owner begins with one.
@@ -363,6 +372,20 @@ mod tests {
         assert_eq!(outcomes(history, Proof::Organization(4), 5_000), [Outcome::Quarantined]);
         assert_eq!(outcomes(history, Proof::Global, 20_000), [Outcome::Ignored]);
         assert_eq!(outcomes(history, Proof::Global, 9_950), [Outcome::Stored(3), Outcome::Ignored]);
+    }
+
+    #[test]
+    fn what_was_ignored_is_not_settled() {
+        let history = &mut history();
+        history.reigns.get_mut(&0).unwrap().push(Reign { owner: Owner::Connected(3), from: 30_000, until: None });
+        let attempt = |start| Attempt { proof: Proof::Global, span: Span { start, end: start + 10 }, status: 200 };
+        history.reigns.get_mut(&0).unwrap()[2].until = Some(30_100);
+
+        history.deliveries[0].attempts = vec![attempt(20_000)];
+        assert_eq!(history.settled_at(&world(), 0, 3), None);
+        history.deliveries[0].attempts.push(attempt(40_000));
+        assert_eq!(history.settled_at(&world(), 0, 3), Some(40_010));
+        assert_eq!(history.settled_at(&world(), 0, 4), None);
     }
 
     #[test]
