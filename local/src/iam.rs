@@ -22,10 +22,11 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::template::{ACCOUNT_ID, REGION, key_arn, table_arn};
+use crate::{
+    forward::BODY_LIMIT_BYTES,
+    template::{ACCOUNT_ID, REGION, key_arn, table_arn},
+};
 
-/// `DynamoDB` accepts bodies up to this size.
-const BODY_LIMIT_BYTES: usize = 16 << 20;
 const VIA_SERVICE: &str = "kms:ViaService";
 const CONTEXT_KEYS: &str = "kms:EncryptionContextKeys";
 const CONTEXT: &str = "kms:EncryptionContext:";
