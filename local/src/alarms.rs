@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cloudwatch::{Metric, Points};
+use crate::metrics::{Metric, Points};
 
 /// An alarm of the template. A period without data does not breach.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,8 +164,6 @@ impl Statistic {
 
 #[cfg(test)]
 mod tests {
-    use crate::cloudwatch::CloudWatch;
-
     use super::*;
 
     const NAMESPACE: &str = "AWS/DynamoDB";
@@ -190,17 +188,17 @@ mod tests {
 
     /// The state and the values after these minutes, in each of which these values were put.
     fn after(alarm: &Alarm, minutes: &[&[(&str, f64)]]) -> (State, Vec<Option<f64>>) {
-        let cloudwatch = CloudWatch::new(vec![alarm.clone()], Vec::new());
+        let mut points = Points::new(alarm.span());
         for (index, minute) in minutes.iter().enumerate() {
             if index > 0 {
-                cloudwatch.advance(Duration::from_mins(1));
+                points.advance(Duration::from_mins(1));
             }
             for (name, value) in *minute {
-                cloudwatch.put(NAMESPACE, name, &[], *value);
+                points.put(metric(name), *value);
             }
         }
-        let report = &cloudwatch.alarms()[0];
-        (report.state, report.values.clone())
+        let report = alarm.report(&points);
+        (report.state, report.values)
     }
 
     #[test]
@@ -263,13 +261,13 @@ mod tests {
     fn a_query_of_every_metric_does_not_look_at_dimensions() {
         let (namespace, name) = (NAMESPACE.to_owned(), "Lag".to_owned());
         let alarm = alarm(Query::Every { namespace, name, statistic: Statistic::Average });
-        let cloudwatch = CloudWatch::new(vec![alarm], Vec::new());
+        let mut points = Points::new(alarm.span());
 
         for (platform, value) in [("whatsapp", 4.0), ("instagram", 8.0)] {
-            cloudwatch.put(NAMESPACE, "Lag", &[("Platform", platform)], value);
+            points.put(Metric::new(NAMESPACE, "Lag", &[("Platform", platform)]), value);
         }
-        cloudwatch.put("AWS/Other", "Lag", &[], 100.0);
+        points.put(Metric::new("AWS/Other", "Lag", &[]), 100.0);
 
-        assert_eq!(cloudwatch.alarms()[0].values[0], Some(6.0));
+        assert_eq!(alarm.report(&points).values[0], Some(6.0));
     }
 }

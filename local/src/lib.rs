@@ -21,6 +21,7 @@ pub mod iam;
 pub mod issuer;
 pub mod kms;
 pub mod meter;
+pub mod metrics;
 pub mod replay;
 pub mod runtime;
 pub mod simulator;

@@ -15,9 +15,9 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     alarms::Alarm,
-    cloudwatch::MetricFilter,
     error::{Error, Result},
     iam::{Condition, Statement},
+    metrics::MetricFilter,
 };
 
 /// The account id that the emulated resources live in.
@@ -1027,7 +1027,7 @@ mod tests {
     use super::*;
     use crate::{
         alarms::{Comparison, Query, Statistic},
-        cloudwatch::Metric,
+        metrics::Metric,
     };
 
     const TEMPLATE: &str = include_str!("../tests/fixtures/template.yaml");

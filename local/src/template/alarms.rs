@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{as_number, as_text, members, only_keys, wrong};
 use crate::{
     alarms::{Alarm, Comparison, Query, Statistic},
-    cloudwatch::{Metric, MetricFilter},
     error::Result,
+    metrics::{Metric, MetricFilter},
 };
 
 pub(super) fn read(name: &str, alarm: &Value, place: &str) -> Result<Alarm> {
