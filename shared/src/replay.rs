@@ -5,13 +5,13 @@ use std::sync::OnceLock;
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    delivery::{Delivery, Owners},
+    delivery::{Delivery, OF_FORMER_OWNER, Owners},
     error::{Error, Result},
     id::{AccountId, OrganizationId, QuarantineId},
     inbound::{Counts, Misfits},
     metrics,
     platform::Platform,
-    store::{Audience, OwnerStatus, QuarantineEntry, Store},
+    store::{Audience, OwnerStatus, QuarantineEntry, QuarantineKind, Store},
     webhook_token::Proof,
 };
 
@@ -98,6 +98,10 @@ pub async fn replay(store: &Store, entry: &QuarantineEntry, by: By<'_>, now_us: 
     if let Misfits::Stay(reason) = &misfits
         && let Some(reason) = reason.get()
     {
+        // A whole delivery may hold something else besides.
+        if *reason == OF_FORMER_OWNER && entry.kind != QuarantineKind::Delivery {
+            store.mark_of_former_owner(entry).await?;
+        }
         return Ok(Replayed::Stays(reason));
     }
     let user = match by {

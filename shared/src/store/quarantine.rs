@@ -408,6 +408,21 @@ impl Store {
         Ok(delivery)
     }
 
+    /// Notes that it is of a former owner's time, and so can never be anybody's: a later owner's time begins later still. It is listed
+    /// no longer.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn mark_of_former_owner(&self, entry: &QuarantineEntry) -> Result<()> {
+        let key = keys::quarantine(&clock::day(entry.id.epoch_ms()), entry.id.hash(), 0);
+        let expression = Expression::default()
+            .set("reason", s(OF_FORMER_OWNER))
+            .remove(keys::INBOX_KEY)
+            .remove(keys::INBOX_SORT)
+            .if_item_exists();
+        self.update(&key, expression).await.map(drop)
+    }
+
     /// Notes that a replay found its place: it is listed no longer, and stays until it runs out. With the organization and the user
     /// who had it replayed, where one did. `Duplicate` when it was noted before.
     ///

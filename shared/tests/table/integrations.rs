@@ -23,7 +23,8 @@ fn account() -> AccountId {
     unique().parse().unwrap()
 }
 
-fn of(organization: &OrganizationId, account: &AccountId) -> Account {
+/// An organization's WhatsApp number.
+pub fn of(organization: &OrganizationId, account: &AccountId) -> Account {
     Account { organization: organization.clone(), platform: PLATFORM, id: account.clone() }
 }
 

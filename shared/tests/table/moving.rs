@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use proptest::{collection::vec, prelude::*};
-use shared::{id::OrganizationId, platform::Platform, replay, store::Store, webhook_token::Proof};
+use shared::{platform::Platform, replay, store::Store, webhook_token::Proof};
 
 use crate::{
     converge::check,
     engine::Table,
     given::{Account, arrives, at, sealed, text_delivery_at},
+    integrations::of,
 };
 
 const ORGANIZATIONS: usize = 3;
@@ -85,10 +86,6 @@ impl Course {
     }
 }
 
-fn of(organization: &OrganizationId, account: &Account) -> Account {
-    Account { organization: organization.clone(), platform: account.platform, id: account.id.clone() }
-}
-
 async fn ids(store: &Store, account: &Account) -> BTreeSet<String> {
     match account.inbox(store).await.first() {
         Some(conversation) => account.external_ids(store, conversation).await.into_iter().collect(),
@@ -99,7 +96,7 @@ async fn ids(store: &Store, account: &Account) -> BTreeSet<String> {
 async fn plays(table: &Table, steps: Vec<Step>) {
     let store = table.store();
     let account = Account::whatsapp();
-    let organizations: [_; ORGANIZATIONS] = std::array::from_fn(|_| of(&Account::whatsapp().organization, &account));
+    let organizations: [_; ORGANIZATIONS] = std::array::from_fn(|_| of(&Account::whatsapp().organization, &account.id));
     let mut course = Course::default();
     let mut owner = None;
     for (number, step) in steps.into_iter().enumerate() {

@@ -11,7 +11,8 @@ use shared::{
 
 use crate::{
     engine::Table,
-    given::{Account, arrives, at, sealed, text_delivery, text_delivery_at, unique},
+    given::{arrives, at, sealed, text_delivery, text_delivery_at, unique},
+    integrations::of,
 };
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -106,36 +107,32 @@ async fn what_is_of_a_former_owners_time_reaches_nobody_else() {
     let store = table.store();
     let (former, account) = somebody();
     let (next, _) = somebody();
-    let of = |organization: &OrganizationId| Account {
-        organization: organization.clone(),
-        platform: Platform::Whatsapp,
-        id: account.clone(),
-    };
-    of(&former).connected(&store, sealed("Y2lwaGVy"), 0).await;
+    of(&former, &account).connected(&store, sealed("Y2lwaGVy"), 0).await;
     store.delete_integration(&former, Platform::Whatsapp, "ann", at(10)).await.unwrap();
     // While nobody owns the account: of the former owner's time, and later.
     let delivery = |id, second| text_delivery_at(&account, id, second);
     arrives(&store, &Proof::Global, &delivery("wamid.former", 9), NOW_MS - 3).await;
     arrives(&store, &Proof::Global, &delivery("wamid.free", 10), NOW_MS - 2).await;
-    of(&next).connected(&store, sealed("Y2lwaGVy"), 20).await;
+    of(&next, &account).connected(&store, sealed("Y2lwaGVy"), 20).await;
 
     let (tally, _) = connected(&store, &next, &account, 100).await;
+    assert!(waiting(&store, &next, &account).await.is_empty(), "nor is it told of");
     // Repeated now: whatever it comes with.
-    for proof in [Proof::Global, of(&next).proof()] {
+    for proof in [Proof::Global, of(&next, &account).proof()] {
         arrives(&store, &proof, &delivery("wamid.again", 8), NOW_MS).await;
         arrives(&store, &proof, &delivery("wamid.new", 21), NOW_MS).await;
     }
 
     assert_eq!(tally, Tally { replayed: 1, stay: 1, failed: 0 });
-    let mine = of(&next);
+    let mine = of(&next, &account);
     let conversation = mine.only(&store).await;
     let found = mine.external_ids(&store, &conversation).await;
     assert_eq!(found, ["wamid.free", "wamid.new"]);
-    // What came while somebody owned the account is for who runs the service alone.
+    // It is for who runs the service alone.
     let day = shared::clock::day(NOW_MS);
     let kept = store.quarantine_of_day(&day, Some(OF_FORMER_OWNER), None, 100).await.unwrap().entries;
     let of_account: Vec<_> = kept.iter().filter(|entry| entry.account_id.as_ref() == Some(&account)).collect();
-    assert_eq!(of_account.len(), 2);
+    assert_eq!(of_account.len(), 3);
     for entry in of_account {
         assert_eq!(entry.audience(), Audience::Operator);
         for organization in [&former, &next] {
@@ -144,6 +141,28 @@ async fn what_is_of_a_former_owners_time_reaches_nobody_else() {
         let trusting = replay::replay(&store, entry, replay::By::TrustingOperator, NOW_MS * 1000).await.unwrap();
         assert_eq!(trusting, replay::Replayed::Stays(OF_FORMER_OWNER));
     }
+}
+
+#[tokio::test]
+async fn what_can_never_be_anybodys_keeps_nothing_else_waiting() {
+    let table = Table::open().await;
+    let store = table.store();
+    let ((former, account), (next, _)) = (somebody(), somebody());
+    of(&former, &account).connected(&store, sealed("Y2lwaGVy"), 0).await;
+    store.delete_integration(&former, Platform::Whatsapp, "ann", at(10)).await.unwrap();
+    arrives(&store, &Proof::Global, &text_delivery_at(&account, "wamid.free", 11), NOW_MS - 9).await;
+    for number in 0..3 {
+        let body = text_delivery_at(&account, &format!("wamid.former{number}"), 5);
+        arrives(&store, &Proof::Global, &body, NOW_MS - number).await;
+    }
+    of(&next, &account).connected(&store, sealed("Y2lwaGVy"), 20).await;
+
+    let first = connected(&store, &next, &account, 2).await;
+    let second = connected(&store, &next, &account, 2).await;
+
+    assert_eq!(first, (Tally { replayed: 0, stay: 2, failed: 0 }, true));
+    assert_eq!(second.0, Tally { replayed: 1, stay: 1, failed: 0 });
+    assert!(waiting(&store, &next, &account).await.is_empty());
 }
 
 #[tokio::test]
