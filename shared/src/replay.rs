@@ -99,7 +99,8 @@ pub async fn replay(store: &Store, entry: &QuarantineEntry, by: By<'_>, now_us: 
         && let Some(reason) = reason.get()
     {
         // A whole delivery may hold something else besides.
-        if *reason == OF_FORMER_OWNER && entry.kind != QuarantineKind::Delivery {
+        let is_news = entry.reason != OF_FORMER_OWNER && entry.kind != QuarantineKind::Delivery;
+        if is_news && *reason == OF_FORMER_OWNER {
             store.mark_of_former_owner(entry).await?;
         }
         return Ok(Replayed::Stays(reason));
