@@ -51,6 +51,15 @@ async fn send(rig: &Rig, key: &str, text: &str) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
+/// Where a function reaches the table and the key, under its own name.
+async fn services(rig: &Rig) -> [String; 2] {
+    let token = rig.token("acme", "ann", "admin").await;
+    let environment = rig.api("GET", "/echo/environment", &token, Value::Null).await.1;
+    assert_eq!(environment["AWS_ACCESS_KEY_ID"], "echo-request");
+    ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_KMS"]
+        .map(|name| format!("{}/", environment[name].as_str().unwrap()))
+}
+
 #[tokio::test]
 async fn a_request_reaches_its_function_with_verified_claims() {
     let rig = rig();
@@ -405,11 +414,7 @@ async fn what_requests_come_to_moves_the_metrics_of_the_services() {
 #[tokio::test]
 async fn calls_of_a_service_go_wrong_as_ordered() {
     let rig = rig();
-    let endpoints = rig.request("GET", &format!("{}/local/endpoints", rig.api), &[], "").await.json();
-    let token = rig.token("acme", "ann", "admin").await;
-    let environment = rig.api("GET", "/echo/environment", &token, Value::Null).await.1;
-    let table = format!("{}/", environment["AWS_ENDPOINT_URL_DYNAMODB"].as_str().unwrap());
-    let kms = format!("{}/", endpoints["kms"].as_str().unwrap());
+    let [table, kms] = services(&rig).await;
     let get = async || {
         let get = json!({ "TableName": "local-Table", "Key": { "pk": { "S": "a" }, "sk": { "S": "b" } } });
         rig.aws("echo-request", &table, "DynamoDB_20120810.GetItem", get).await.status
@@ -530,12 +535,7 @@ fn what_was_sent_is_found_in_a_log() {
 #[tokio::test]
 async fn a_function_is_refused_what_its_policies_do_not_allow() {
     let rig = rig();
-    let endpoints = rig.request("GET", &format!("{}/local/endpoints", rig.api), &[], "").await.json();
-    let token = rig.token("acme", "ann", "admin").await;
-    let environment = rig.api("GET", "/echo/environment", &token, Value::Null).await.1;
-    assert_eq!(environment["AWS_ACCESS_KEY_ID"], "echo-request");
-    let table = format!("{}/", environment["AWS_ENDPOINT_URL_DYNAMODB"].as_str().unwrap());
-    let kms = format!("{}/", endpoints["kms"].as_str().unwrap());
+    let [table, kms] = services(&rig).await;
     let key = json!({ "pk": { "S": "a" }, "sk": { "S": "b" } });
     let wrap = |platform: &str| json!({ "KeyId": "00000000-0000-4000-8000-00000000c0de", "KeySpec": "AES_256", "EncryptionContext": { "platform": platform } });
     let delete = json!({ "TableName": "local-Table", "Key": key });

@@ -377,9 +377,10 @@ mod tests {
     #[test]
     fn what_was_ignored_is_not_settled() {
         let history = &mut history();
-        history.reigns.get_mut(&0).unwrap().push(Reign { owner: Owner::Connected(3), from: 30_000, until: None });
+        let reigns = history.reigns.get_mut(&0).unwrap();
+        reigns[2].until = Some(30_100);
+        reigns.push(Reign { owner: Owner::Connected(3), from: 30_000, until: None });
         let attempt = |start| Attempt { proof: Proof::Global, span: Span { start, end: start + 10 }, status: 200 };
-        history.reigns.get_mut(&0).unwrap()[2].until = Some(30_100);
 
         history.deliveries[0].attempts = vec![attempt(20_000)];
         assert_eq!(history.settled_at(&world(), 0, 3), None);
