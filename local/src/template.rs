@@ -32,6 +32,8 @@ pub const API_ID: &str = "local";
 pub const AUDIENCE: &str = "local";
 /// The name of the stack, which prefixes the names of its resources.
 const STACK: &str = "local";
+/// The resource that says where the provider delivers.
+const WEBHOOK_ADDRESS: &str = "WebhookAddress";
 /// The type of an event that comes by itself.
 const SCHEDULE: &str = "Schedule";
 
@@ -297,12 +299,13 @@ impl<'a> Template<'a> {
             }
             functions.push(function);
         }
-        let webhook_url = functions
-            .iter()
-            .filter_map(|function| function.environment.get("WEBHOOK_URL"))
-            .find(|url| url.starts_with(&self.emulation.function_url))
-            .unwrap_or(&self.emulation.function_url)
-            .clone();
+        let webhook_url = match self.document["Resources"].get(WEBHOOK_ADDRESS) {
+            Some(_) => self.attribute(WEBHOOK_ADDRESS, "Value", "Resources")?,
+            None => String::new(),
+        };
+        // Whatever domain stands before it on AWS, on this machine the Function URL is reached itself.
+        let is_here = webhook_url.starts_with(&self.emulation.function_url);
+        let webhook_url = if is_here { webhook_url } else { self.emulation.function_url.clone() };
         let (authorizer, cors) = self.http_api()?;
         if authorizer.is_none() && !routes.is_empty() {
             for route in &mut routes {
@@ -808,6 +811,12 @@ impl<'a> Template<'a> {
         let reference = || as_text(&self.reference(name, place)?, place);
         match (kind, attribute) {
             (Some("AWS::DynamoDB::Table"), "Arn") => Ok(table_arn(&reference()?)),
+            (Some("AWS::SSM::Parameter"), "Value") => {
+                let value = &self.document["Resources"][name]["Properties"]["Value"];
+                self.text(value, &format!("Resources.{name}.Properties.Value"))
+            }
+            // Here the console is served by the API.
+            (Some("AWS::CloudFront::Distribution"), "DomainName") => Ok("console.local.invalid".to_owned()),
             (Some("AWS::KMS::Key"), "Arn") => Ok(key_arn()),
             (Some("AWS::KMS::Key"), "KeyId") => Ok(KEY_ID.to_owned()),
             (Some("AWS::Serverless::Function"), "Arn") => {

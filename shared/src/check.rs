@@ -25,8 +25,21 @@ pub struct Checker {
     pub vault: Vault,
     /// Is asked.
     pub provider: Provider,
-    /// Our webhook.
+    /// Our webhook, as it is registered.
     pub webhook_url: String,
+    /// Other addresses at which deliveries arrive here too.
+    pub webhook_aliases: Vec<String>,
+}
+
+/// Where the provider delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Registered {
+    /// To the address that we register.
+    Current,
+    /// To another address of ours.
+    Alias,
+    /// To somebody else, or nowhere.
+    Elsewhere,
 }
 
 /// What a check found out, and did.
@@ -80,14 +93,17 @@ impl Checker {
         }
         let (mut error_message, mut repaired) = (None, false);
         let webhook_verified = if self.provider.registers_webhooks(platform) {
-            let mut is_ours = match self.is_ours(integration, &api_key).await {
+            let registered = match self.registered(integration, &api_key).await {
                 Err(Failure::Unauthorized) => return Ok(refused(KEY_REFUSED)),
                 answer => answer?,
             };
+            let mut is_ours = registered != Registered::Elsewhere;
             let may_repair = integration.repair_webhook && integration.webhook_was_ours;
-            if let (false, true, Some(secret)) = (is_ours, may_repair, repair_with) {
-                is_ours = self.repair(integration, &api_key, secret).await;
-                repaired = is_ours;
+            if let (true, Some(secret)) = (may_repair && registered != Registered::Current, repair_with) {
+                let is_current = self.repair(integration, &api_key, secret).await;
+                // Moved from one of our addresses to another, it was never out of order.
+                repaired = is_current && !is_ours;
+                is_ours |= is_current;
             }
             error_message = (!is_ours).then(|| WEBHOOK_ELSEWHERE.to_owned());
             // Where the provider names no account, ours is proven by the first delivery only.
@@ -101,9 +117,13 @@ impl Checker {
         Ok(Checked { connection, repaired })
     }
 
-    async fn is_ours(&self, integration: &Integration, api_key: &SecretString) -> Result<bool, Failure> {
+    async fn registered(&self, integration: &Integration, api_key: &SecretString) -> Result<Registered, Failure> {
         let registered = self.provider.registered_webhook(integration.platform, api_key).await?;
-        Ok(registered.as_ref() == Some(&self.webhook_url))
+        Ok(match registered {
+            Some(url) if url == self.webhook_url => Registered::Current,
+            Some(url) if self.webhook_aliases.contains(&url) => Registered::Alias,
+            _ => Registered::Elsewhere,
+        })
     }
 
     /// Registers our webhook, and whether it is ours then. A failure is no news of the key: the admin is told that it is elsewhere.
@@ -112,7 +132,7 @@ impl Checker {
         let token = webhook_token::issue(secret, platform, account, &integration.organization_id);
         let registered = async {
             self.provider.register_webhook(platform, api_key, &self.webhook_url, &token).await?;
-            self.is_ours(integration, api_key).await
+            Ok::<_, Failure>(self.registered(integration, api_key).await? == Registered::Current)
         };
         registered.await.unwrap_or_else(|failure| {
             warn!(%platform, "a webhook that points elsewhere was not repaired: {failure}");

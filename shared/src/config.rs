@@ -88,6 +88,15 @@ pub fn webhook_url() -> Result<String, ConfigError> {
     required("WEBHOOK_URL")
 }
 
+/// `WEBHOOK_ALIASES` and `DISTRIBUTION_WEBHOOK_URL`: other addresses at which deliveries arrive here
+/// too: the Function URL, the distribution's own domain, and what was registered before.
+#[must_use]
+pub fn webhook_aliases() -> Vec<String> {
+    let listed = optional("WEBHOOK_ALIASES").unwrap_or_default();
+    let listed = listed.split(',').map(str::trim).filter(|url| !url.is_empty()).map(str::to_owned);
+    listed.chain(optional("DISTRIBUTION_WEBHOOK_URL")).collect()
+}
+
 /// The fewest characters of a webhook token.
 const WEBHOOK_TOKEN_MIN: usize = 16;
 

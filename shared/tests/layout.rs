@@ -204,6 +204,23 @@ fn every_environment_variable_of_the_template_is_read_and_every_one_that_is_read
     assert_eq!(set, read);
 }
 
+/// Two expressions for one variable drift apart, and only one of them is tried locally.
+#[test]
+fn environment_variable_has_one_expression() {
+    let template = template();
+    let globals = template["Globals"]["Function"].clone();
+    let functions = function_resources(&template).into_iter().chain([("Globals".to_owned(), globals)]);
+    let mut expressions: BTreeMap<String, (String, Yaml)> = BTreeMap::new();
+    for (owner, properties) in functions {
+        for (name, expression) in properties["Environment"]["Variables"].as_mapping().into_iter().flatten() {
+            let name = text(name);
+            let (first, known) = expressions.entry(name.clone()).or_insert_with(|| (owner.clone(), expression.clone()));
+            assert_eq!(known, expression, "{name} is set to one thing in {first} and to another in {owner}");
+        }
+    }
+    assert!(expressions.len() > 10);
+}
+
 #[test]
 fn every_error_code_is_in_the_contract_and_every_one_there_can_happen() {
     let contract = contract();

@@ -178,6 +178,7 @@ mod tests {
     use super::*;
 
     const WEBHOOK_URL: &str = "https://hooks.example.com/api/v1/webhooks/360dialog";
+    const ALIAS: &str = "https://alias.example.com/api/v1/webhooks/360dialog";
     const ELSEWHERE: &str = "https://elsewhere.example.com/hook";
     const SECRET: &str = "a-webhook-token-for-tests";
     const HEALTH: &str = "GET /health_status?fields=health_status,id,display_phone_number";
@@ -197,7 +198,9 @@ mod tests {
     impl Stage {
         async fn of(provider: MockProvider) -> Self {
             let (table, (vault, _)) = (Table::apart().await, vault().await);
-            let checker = Checker { vault, provider: provider.client(), webhook_url: WEBHOOK_URL.into() };
+            let webhook_aliases = vec![ALIAS.to_owned()];
+            let checker =
+                Checker { vault, provider: provider.client(), webhook_url: WEBHOOK_URL.into(), webhook_aliases };
             let checking = Checking { checker, webhook_secret: SECRET.into(), store: table.store() };
             Self { table, provider, checking }
         }
@@ -371,6 +374,42 @@ mod tests {
         let repairs = stage.repairs(&account).await;
         assert_eq!(repairs.len(), 1);
         assert_eq!((&repairs[0].by, &repairs[0].account_id), (&None, &Some(account.id)));
+    }
+
+    #[tokio::test]
+    async fn webhook_at_another_address_of_ours_is_ours() {
+        for (case, allowed, calls) in [("stays", false, 2), ("moved", true, 4)] {
+            let account = Account::whatsapp();
+            let answers = [
+                (200, json!({ "id": account.id })),
+                (200, json!({ "url": ALIAS })),
+                (200, json!({})),
+                (200, json!({ "url": WEBHOOK_URL })),
+            ];
+            let stage = Stage::of(MockProvider::answering(answers.into_iter().take(calls)).await).await;
+            stage.connect_repairing(&account, allowed, true).await;
+
+            assert_eq!(stage.run().await, did(&json!({ "checked": 1 })), "{case}");
+
+            assert_eq!(stage.provider.calls(), [HEALTH, WEBHOOK, REGISTER, WEBHOOK][..calls], "{case}");
+            let after = stage.stored(&account).await;
+            assert_eq!((after.webhook_verified, after.error_message), (true, None), "{case}");
+            assert_eq!(stage.repairs(&account).await, [], "{case}: nothing was out of order");
+        }
+    }
+
+    #[tokio::test]
+    async fn alias_that_cannot_be_moved_stays_ours() {
+        let account = Account::whatsapp();
+        let answers =
+            [(200, json!({ "id": account.id })), (200, json!({ "url": ALIAS })), (400, json!({ "error": "no" }))];
+        let stage = Stage::of(MockProvider::answering(answers).await).await;
+        stage.connect_repairing(&account, true, true).await;
+
+        assert_eq!(stage.run().await, did(&json!({ "checked": 1 })));
+
+        let after = stage.stored(&account).await;
+        assert_eq!((after.webhook_verified, after.error_message), (true, None));
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
             vault: Vault::from_env()?,
             provider: Provider::from_env()?,
             webhook_url: config::webhook_url()?,
+            webhook_aliases: config::webhook_aliases(),
         },
         webhook_secret: config::webhook_token()?,
         store: Store::from_env().await?,

@@ -68,7 +68,12 @@ mod tests {
             let testing = Testing {
                 claims: claims(),
                 store: table.store(),
-                checker: Checker { vault, provider: provider.client(), webhook_url: WEBHOOK_URL.into() },
+                checker: Checker {
+                    vault,
+                    provider: provider.client(),
+                    webhook_url: WEBHOOK_URL.into(),
+                    webhook_aliases: Vec::new(),
+                },
             };
             Self { table, account, before, provider, testing }
         }

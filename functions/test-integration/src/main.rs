@@ -14,6 +14,7 @@ async fn main() -> Result<(), lambda_http::Error> {
             vault: Vault::from_env()?,
             provider: Provider::from_env()?,
             webhook_url: config::webhook_url()?,
+            webhook_aliases: config::webhook_aliases(),
         },
         store: Store::from_env().await?,
     };
