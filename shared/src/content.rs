@@ -39,6 +39,9 @@ pub struct Content {
     pub parts: Map<String, Value>,
 }
 
+/// The part that tells why something of a message is missing.
+pub const REASON: &str = "reason";
+
 /// The longest preview, in bytes: an inbound text then costs the conversation one write unit.
 const PREVIEW_MAX_BYTES: usize = 160;
 
@@ -53,6 +56,13 @@ impl Content {
     #[must_use]
     pub fn new(content_type: ContentType, parts: Map<String, Value>) -> Self {
         Self { content_type, text: None, parts }
+    }
+
+    /// Whether it holds anything beside the reason why it does not.
+    #[must_use]
+    pub fn tells_something(&self) -> bool {
+        self.content_type != ContentType::Unsupported
+            && (self.text.is_some() || self.parts.keys().any(|part| part != REASON))
     }
 
     /// What the inbox shows of it: never empty, at most 160 bytes.

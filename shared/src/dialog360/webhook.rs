@@ -35,6 +35,7 @@ use serde_json::{Map, Value};
 pub use self::place::Place;
 use self::place::Surroundings;
 use crate::{
+    content::{Content, ContentType, REASON},
     event::{Event, EventKind},
     id::{AccountId, fingerprint},
     platform::Platform,
@@ -52,6 +53,9 @@ const MAX_ITEMS: usize = 20_000;
 
 /// How far ahead of our clock the provider's may be, in milliseconds: a day.
 const MAX_AHEAD_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Why an edit changes nothing, where the platform does not say.
+const EDIT_WITHOUT_CONTENT: &str = "The edited content was not delivered.";
 
 /// Times below this are in seconds, others in milliseconds.
 const FIRST_MILLISECOND: i64 = 100_000_000_000;
@@ -237,6 +241,15 @@ fn time(value: &Value, key: &str, now_ms: i64) -> Option<i64> {
     (time_ms <= now_ms.saturating_add(MAX_AHEAD_MS)).then_some(time_ms)
 }
 
+/// What an edit tells of its message. Where that did not come, it tells why, and nothing else.
+fn edited(mut content: Content) -> Content {
+    if content.tells_something() {
+        return content;
+    }
+    let reason = content.parts.remove(REASON).unwrap_or_else(|| Value::from(EDIT_WITHOUT_CONTENT));
+    Content::new(ContentType::Text, Map::from_iter([(REASON.to_owned(), reason)]))
+}
+
 /// An id that must be there; `missing` says what is wrong if it is not.
 fn required_id<'a>(value: &'a Value, key: &str, missing: Reason) -> Result<Cow<'a, str>, Reason> {
     checked_id(value, key)?.ok_or(missing)
@@ -327,7 +340,7 @@ mod tests {
                 let content = match event.kind {
                     EventKind::Message(message) => message.content,
                     EventKind::Echo(echo) => echo.message.content,
-                    EventKind::Edit(edit) => edit.content,
+                    EventKind::Edit(edit) if edit.content.text.is_some() => edit.content,
                     _ => continue,
                 };
                 assert_ne!(content.preview(), "Empty message", "{name}");

@@ -48,6 +48,14 @@ impl Expression {
         }
     }
 
+    /// Sets an attribute, or removes it where there is no value for it.
+    pub(super) fn set_or_remove(self, attribute: &str, value: Option<AttributeValue>) -> Self {
+        match value {
+            Some(value) => self.set(attribute, value),
+            None => self.remove(attribute),
+        }
+    }
+
     /// Sets an attribute that is not there yet.
     pub(super) fn set_if_absent(mut self, attribute: &str, value: AttributeValue) -> Self {
         let (name, value) = (self.name(attribute), self.value(value));

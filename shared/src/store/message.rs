@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
     Item, Store, Stored, Written,
@@ -11,7 +12,7 @@ use super::{
     fault, keys, read, write,
 };
 use crate::{
-    content::{Content, ContentType, truncate},
+    content::{Content, ContentType, REASON, truncate},
     error::{Error, Result},
     event::{Party, ProviderError},
     id::{ConversationId, MessageId, OrganizationId},
@@ -118,7 +119,6 @@ impl Message {
         content: &Content,
         received_at: i64,
     ) -> Self {
-        let parts = if content.parts.is_empty() { None } else { serde_json::to_string(&content.parts).ok() };
         Self {
             id,
             conversation_id,
@@ -127,8 +127,8 @@ impl Message {
             operator_id: None,
             message_type: MessageType::Message,
             content_type: content.content_type,
-            text: content.text.as_deref().map(|text| truncate(text, CONTENT_MAX_BYTES)),
-            content: parts.filter(|parts| parts.len() <= CONTENT_MAX_BYTES),
+            text: stored_text(content),
+            content: stored_parts(&content.parts),
             external_id: None,
             reply_to_external: None,
             reply_to: None,
@@ -164,8 +164,28 @@ impl Message {
         if self.deleted_at.is_some() {
             return "Message unsent".into();
         }
-        let parts = self.content.as_deref().and_then(|parts| serde_json::from_str(parts).ok()).unwrap_or_default();
-        Content { content_type: self.content_type, text: self.text.clone(), parts }.preview()
+        Content { content_type: self.content_type, text: self.text.clone(), parts: self.parts() }.preview()
+    }
+
+    fn parts(&self) -> Map<String, Value> {
+        self.content.as_deref().and_then(|parts| serde_json::from_str(parts).ok()).unwrap_or_default()
+    }
+
+    /// The same message after an edit: what that tells is new, and only that. An edit whose content did not come tells the
+    /// reason.
+    fn edited(&self, content: &Content, at: i64) -> Self {
+        // What could not be shown before is replaced as a whole.
+        let replaced = self.content_type == ContentType::Unsupported && content.tells_something();
+        let mut parts = if replaced { Map::new() } else { self.parts() };
+        parts.remove(REASON);
+        parts.extend(content.parts.clone());
+        Self {
+            content_type: if replaced { content.content_type } else { self.content_type },
+            text: stored_text(content).or_else(|| self.text.clone()),
+            content: stored_parts(&parts),
+            edited_at: Some(at),
+            ..self.clone()
+        }
     }
 
     pub(super) fn to_item(&self, organization: &OrganizationId) -> Result<Item> {
@@ -175,6 +195,17 @@ impl Message {
         }
         Ok(item)
     }
+}
+
+/// The text, as far as it fits.
+fn stored_text(content: &Content) -> Option<String> {
+    content.text.as_deref().map(|text| truncate(text, CONTENT_MAX_BYTES))
+}
+
+/// The parts as JSON text, where there are some and they fit.
+fn stored_parts(parts: &Map<String, Value>) -> Option<String> {
+    let parts = if parts.is_empty() { None } else { serde_json::to_string(parts).ok() };
+    parts.filter(|parts| parts.len() <= CONTENT_MAX_BYTES)
 }
 
 /// What became of a received message.
@@ -469,7 +500,7 @@ impl Store {
         Err(Error::Unavailable("a reaction lost every race against others".into()))
     }
 
-    /// Gives a message a newer content; the message as it is then.
+    /// Gives a message what an edit tells of it, and leaves the rest; the message as it is then.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -481,23 +512,29 @@ impl Store {
         content: &Content,
         at: i64,
     ) -> Result<(Stored, Option<Message>)> {
-        let parts = serde_json::to_string(&content.parts).map_err(Error::internal)?;
-        let mut expression = Expression::default()
-            .set("editedAt", n(at))
-            .if_item_exists()
-            .if_absent("deletedAt")
-            .if_absent_or("editedAt", "<", n(at));
-        expression = match &content.text {
-            Some(text) => expression.set("text", s(truncate(text, CONTENT_MAX_BYTES))),
-            None => expression.remove("text"),
-        };
-        expression = if content.parts.is_empty() || parts.len() > CONTENT_MAX_BYTES {
-            expression.remove("content")
-        } else {
-            expression.set("content", s(parts))
-        };
+        const ATTEMPTS: usize = 5;
         let key = keys::message(organization, conversation, id);
-        self.update(&key, expression).await?.into_change()
+        for _ in 0..ATTEMPTS {
+            let Some(message) = self.message(organization, conversation, id).await? else {
+                return Ok((Stored::Duplicate, None));
+            };
+            if message.deleted_at.is_some() || message.edited_at.is_some_and(|edited_at| edited_at >= at) {
+                return Ok((Stored::Duplicate, Some(message)));
+            }
+            let edited = message.edited(content, at);
+            let expression = Expression::default()
+                .set("editedAt", n(at))
+                .set("contentType", serde_dynamo::to_attribute_value(edited.content_type).map_err(Error::internal)?)
+                .set_or_remove("text", edited.text.as_ref().map(s))
+                .set_or_remove("content", edited.content.as_ref().map(s))
+                .if_item_exists()
+                .if_absent("deletedAt")
+                .if_still("editedAt", message.edited_at.map(n));
+            if let Written::Done(_) = self.update(&key, expression).await? {
+                return Ok((Stored::New, Some(edited)));
+            }
+        }
+        Err(Error::Unavailable("an edit lost every race against others".into()))
     }
 
     /// Takes a message back: what it held is forgotten; the message as it is then.

@@ -1,6 +1,7 @@
 //! Messages arrive: once each, in their places, and the conversation tells of them what is true.
 
 use futures_util::future::join_all;
+use serde_json::{Value, json};
 use shared::{
     content::{Content, ContentType},
     event::{Edit, EventKind, IncomingMessage, Party, Unsend},
@@ -358,14 +359,23 @@ async fn what_was_on_its_way_while_the_operator_read_is_unread() {
 }
 
 fn edit(target: &str, content: &str, second: i64) -> shared::event::Event {
+    edit_to(target, Content::text(content), second)
+}
+
+fn edit_to(target: &str, content: Content, second: i64) -> shared::event::Event {
     event(EventKind::Edit(Edit {
         customer: anna(),
         by: Party::Customer,
-        external_id: format!("{target} becomes {content}"),
+        external_id: format!("{target} edited at {second}"),
         target: target.into(),
-        content: Content::text(content),
+        content,
         timestamp: Some(at(second)),
     }))
+}
+
+fn content(content_type: ContentType, text: Option<&str>, parts: Value) -> Content {
+    let Value::Object(parts) = parts else { panic!("{parts}") };
+    Content { content_type, text: text.map(str::to_owned), parts }
 }
 
 fn unsend(target: &str, second: i64) -> shared::event::Event {
@@ -392,6 +402,68 @@ async fn the_preview_follows_the_newest_edit_and_never_an_older_one() {
     assert_eq!(preview().await, "best");
     account.receives(&store, 5, vec![edit("first", "old", 4)]).await;
     assert_eq!(preview().await, "best", "another message was edited");
+}
+
+#[tokio::test]
+async fn an_edit_without_content_leaves_the_text() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "text", 0)]).await;
+    let missing = content(ContentType::Text, None, json!({ "reason": "It was not delivered." }));
+
+    account.receives(&store, 2, vec![edit_to("text", missing, 1)]).await;
+
+    let conversation = account.only(&store).await;
+    let [message] = &account.thread(&store, &conversation).await[..] else { panic!() };
+    assert_eq!((message.text.as_deref(), message.edited_at), (Some("text"), Some(at(1))));
+    assert_eq!(message.content.as_deref(), Some(r#"{"reason":"It was not delivered."}"#));
+    assert_eq!(conversation.last_message_text, "text");
+
+    account.receives(&store, 3, vec![edit("text", "better", 2)]).await;
+    let [message] = &account.thread(&store, &conversation).await[..] else { panic!() };
+    assert_eq!((message.text.as_deref(), &message.content), (Some("better"), &None));
+}
+
+#[tokio::test]
+async fn an_edited_caption_leaves_the_media() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let media = json!({ "id": "1", "mimeType": "image/jpeg", "sha256": "b2xk" });
+    let photo = IncomingMessage {
+        content: content(ContentType::Image, Some("The label"), media.clone()),
+        ..text(&anna(), "photo", 0)
+    };
+    account.receives(&store, 1, vec![message(photo)]).await;
+    let thread = async || account.thread(&store, &account.only(&store).await).await.remove(0);
+
+    let caption = content(ContentType::Image, Some("The other label"), json!({}));
+    account.receives(&store, 2, vec![edit_to("photo", caption, 1)]).await;
+    let edited = thread().await;
+    assert_eq!((edited.content_type, edited.text.as_deref()), (ContentType::Image, Some("The other label")));
+    assert_eq!(serde_json::from_str::<Value>(&edited.content.unwrap()).unwrap(), media);
+
+    let other = content(ContentType::Image, None, json!({ "id": "2" }));
+    account.receives(&store, 3, vec![edit_to("photo", other, 2)]).await;
+    let edited = thread().await;
+    assert_eq!(edited.text.as_deref(), Some("The other label"));
+    let parts = json!({ "id": "2", "mimeType": "image/jpeg", "sha256": "b2xk" });
+    assert_eq!(serde_json::from_str::<Value>(&edited.content.unwrap()).unwrap(), parts);
+}
+
+#[tokio::test]
+async fn an_edit_that_can_be_shown_replaces_what_could_not() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let poll = content(ContentType::Unsupported, None, json!({ "type": "poll", "raw": {} }));
+    let poll = IncomingMessage { content: poll, ..text(&anna(), "poll", 0) };
+    account.receives(&store, 1, vec![message(poll)]).await;
+
+    account.receives(&store, 2, vec![edit("poll", "In words", 1)]).await;
+
+    let conversation = account.only(&store).await;
+    assert_eq!(conversation.last_message_text, "In words");
+    let [message] = &account.thread(&store, &conversation).await[..] else { panic!() };
+    assert_eq!((message.content_type, &message.content), (ContentType::Text, &None));
 }
 
 #[tokio::test]

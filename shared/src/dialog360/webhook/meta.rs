@@ -9,7 +9,7 @@ use std::{borrow::Cow, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    MAX_EXTERNAL_ID_BYTES, Read, Reader, Reason, Source, Surroundings, checked_id, derived_id, json,
+    MAX_EXTERNAL_ID_BYTES, Read, Reader, Reason, Source, Surroundings, checked_id, derived_id, edited, json,
     json::{camel_cased, flag, items, keep, number, object, put, text, trimmed},
     notice, optional_id, required_id, take, time,
 };
@@ -183,11 +183,15 @@ impl Item<'_> {
     fn edit(&self, edit: &Value) -> Read {
         let target = required_id(edit, "mid", "edit without target")?.into_owned();
         let (by, customer) = self.parties()?;
+        // Instagram announces messages that nobody has edited so.
+        if json::integer(edit, "num_edit") == Some(0) && text(edit, "text").is_none() {
+            return Ok(notice("message_edit"));
+        }
         let external_id = match json::id(edit, "num_edit") {
             Some(number) => derived_id("edit", &[&target, &number]),
             None => self.derived_id("edit", &customer, &[Some(&target), text(edit, "text")]),
         };
-        let content = Content { text: text(edit, "text").map(str::to_owned), ..Content::text("") };
+        let content = edited(Content { text: text(edit, "text").map(str::to_owned), ..Content::text("") });
         let timestamp = self.timestamp();
         Ok(EventKind::Edit(Edit { customer, by, external_id, target, content, timestamp }))
     }
@@ -711,6 +715,12 @@ mod tests {
         };
         assert_ne!(id(json!({"mid": "m", "num_edit": 1})), id(json!({"mid": "m", "num_edit": 2})));
         assert_eq!(id(json!({"mid": "m", "num_edit": 1})), id(json!({"mid": "m", "num_edit": "1"})));
+
+        for nothing in [json!({"mid": "m", "num_edit": 0}), json!({"mid": "m", "num_edit": 0, "text": ""})] {
+            assert_eq!(one(&item("message_edit", nothing)), notice("message_edit"));
+        }
+        assert!(matches!(one(&item("message_edit", json!({"mid": "m", "num_edit": 1}))),
+            EventKind::Edit(edit) if edit.content.text.is_none() && edit.content.parts.contains_key("reason")));
 
         let EventKind::Unsend(unsend) = kind("instagram/unsend") else { panic!() };
         assert_eq!((unsend.target.as_str(), unsend.by), ("aW1", Party::Customer));

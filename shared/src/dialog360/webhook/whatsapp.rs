@@ -9,12 +9,12 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    Read, Reader, Reason, Source, Surroundings, checked_id, json,
+    Read, Reader, Reason, Source, Surroundings, checked_id, edited, json,
     json::{camel_cased, flag, items, keep, number, object, put, text, trimmed},
     notice, optional_id, required_id, take, time,
 };
 use crate::{
-    content::{Content, ContentType},
+    content::{Content, ContentType, REASON},
     event::{Customer, Echo, Edit, EventKind, IncomingMessage, Party, ProviderError, Reaction, StatusChange, Unsend},
     message::Status,
     phone::canonical_phone,
@@ -149,7 +149,7 @@ fn message(item: &Value, by: Party, contacts: &Contacts<'_>, why: Option<&str>, 
         Some("edit") => {
             let edit = object(item, "edit").ok_or("edit without target")?;
             let target = required_id(edit, "original_message_id", "edit without target")?.into_owned();
-            let content = content(object(edit, "message").ok_or("edit without message")?, why);
+            let content = edited(content(object(edit, "message").ok_or("edit without message")?, why));
             Ok(EventKind::Edit(Edit { customer, by, external_id, target, content, timestamp }))
         }
         Some("revoke") => {
@@ -266,7 +266,7 @@ fn content(message: &Value, why: Option<&str>) -> Content {
             _ => None,
         })
         .unwrap_or_else(|| unsupported(message, kind, why));
-    put(&mut content.parts, "reason", why_not);
+    put(&mut content.parts, REASON, why_not);
     if let Some(context) = object(message, "context") {
         put(&mut content.parts, "forwarded", flag(context, "forwarded").then_some(true));
         put(&mut content.parts, "frequentlyForwarded", flag(context, "frequently_forwarded").then_some(true));
@@ -450,7 +450,7 @@ fn unsupported(message: &Value, kind: &str, why: Option<&str>) -> Content {
     let told = object(message, "unsupported").and_then(|unsupported| text(unsupported, "type"));
     put(&mut parts, "type", Some(told.unwrap_or(kind)));
     put(&mut parts, "raw", Some(keep(message)));
-    put(&mut parts, "reason", why);
+    put(&mut parts, REASON, why);
     Content::new(ContentType::Unsupported, parts)
 }
 
@@ -894,6 +894,35 @@ mod tests {
             timestamp: Some(SENT_MS + 18_000),
         };
         assert_eq!(kind("revoke"), EventKind::Unsend(unsend));
+    }
+
+    #[test]
+    fn an_edit_without_content_tells_only_why() {
+        let edited = |message: Value| {
+            let edit = json!({"original_message_id": "wamid.A1", "message": message});
+            match one(&json!({"id": "1", "from": "1", "type": "edit", "edit": edit})) {
+                EventKind::Edit(edit) => edit.content,
+                other => panic!("{other:?}"),
+            }
+        };
+        let why = |reason: &str| expected(ContentType::Text, None, json!({ "reason": reason }));
+        let unsupported = json!([{"code": 131_051, "title": "Message type unknown",
+            "error_data": {"details": "Message type is currently not supported."}}]);
+        assert_eq!(
+            edited(json!({"type": "unsupported", "errors": unsupported})),
+            why("Message type is currently not supported.")
+        );
+        for message in [
+            json!({}),
+            json!({"type": "unsupported"}),
+            json!({"type": "text"}),
+            json!({"type": "text", "text": {"body": ""}}),
+            json!({"type": "image", "image": {}}),
+        ] {
+            assert_eq!(edited(message.clone()), why("The edited content was not delivered."), "{message}");
+        }
+        let caption = json!({"type": "image", "image": {"caption": "The other label"}});
+        assert_eq!(edited(caption), expected(ContentType::Image, Some("The other label"), json!({})));
     }
 
     #[test]
