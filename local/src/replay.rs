@@ -58,6 +58,7 @@ pub async fn run(replay: &Replay, options: &Options, say: impl Fn(&str)) -> Resu
         name: FUNCTION.to_owned(),
         memory_mb: 256,
         timeout: TIME_LIMIT,
+        reserved: None,
         json_logs: true,
         log_level: None,
         environment,

@@ -86,6 +86,8 @@ pub struct Function {
     pub memory_mb: u64,
     /// After this it is killed.
     pub timeout: Duration,
+    /// `ReservedConcurrentExecutions`: more at once are throttled.
+    pub reserved: Option<usize>,
     /// Whether `LoggingConfig` asks for JSON.
     pub json_logs: bool,
     /// `LoggingConfig.ApplicationLogLevel`.
@@ -439,8 +441,14 @@ impl<'a> Template<'a> {
                 }
             }
         }
+        let reserved = &properties["ReservedConcurrentExecutions"];
+        let reserved = match reserved {
+            Value::Null => None,
+            _ => self.resolve(reserved, &format!("Resources.{id}.Properties.ReservedConcurrentExecutions"))?,
+        };
         Ok(Function {
             name: function_name(id, resource),
+            reserved: reserved.as_ref().and_then(as_number).and_then(|number| usize::try_from(number).ok()),
             memory_mb: number("MemorySize", 128)?,
             timeout: Duration::from_secs(number("Timeout", 3)?),
             json_logs: logging("LogFormat")?.as_deref() == Some("JSON"),
@@ -1202,6 +1210,22 @@ mod tests {
         assert_eq!(system.table.ttl_attribute.as_deref(), Some("expiresAt"));
         assert!(system.alarms.iter().any(|alarm| alarm.name == "TableThrottled"));
         assert_eq!(system.metric_filters.len(), 1);
+        assert!(system.functions.iter().all(|function| function.reserved.is_none()));
+    }
+
+    #[test]
+    fn parameters_reach_functions_and_headers() {
+        let mut emulation = emulation();
+        let given = [("WebhookConcurrency", "7"), ("ConnectOrigins", "https://tokens.example.com")];
+        emulation.parameters.extend(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
+
+        let system = read(include_str!("../../template.yaml"), &emulation).unwrap();
+
+        let reserved = system.functions.iter().filter_map(|function| Some((&function.name[..], function.reserved?)));
+        assert_eq!(reserved.collect::<Vec<_>>(), [("receive-webhook", 7)]);
+        let headers = system.console.unwrap().headers;
+        let policy = &headers.iter().find(|(name, _)| name == "content-security-policy").unwrap().1;
+        assert!(policy.contains("connect-src 'self' http://127.0.0.1:3000 https://tokens.example.com; "), "{policy}");
     }
 
     #[test]

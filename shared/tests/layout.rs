@@ -221,6 +221,50 @@ fn environment_variable_has_one_expression() {
     assert!(expressions.len() > 10);
 }
 
+/// These names are the whole account's, in all regions: a second stack would not fit beside the first.
+#[test]
+fn account_wide_names_differ_by_stack() {
+    let template = template();
+    let resources = template["Resources"].as_mapping().unwrap();
+    let names = resources.values().filter_map(|resource| {
+        let properties = &resource["Properties"];
+        Some(match resource["Type"].as_str()? {
+            "AWS::CloudFront::OriginAccessControl" => {
+                (&properties["OriginAccessControlConfig"]["Name"], "AWS::StackId")
+            }
+            "AWS::CloudFront::Function" => (&properties["Name"], "AWS::StackId"),
+            "AWS::CloudFront::ResponseHeadersPolicy" => {
+                (&properties["ResponseHeadersPolicyConfig"]["Name"], "AWS::StackId")
+            }
+            "AWS::CloudFront::CachePolicy" => (&properties["CachePolicyConfig"]["Name"], "AWS::StackId"),
+            "AWS::CloudWatch::Dashboard" => (&properties["DashboardName"], "AWS::Region"),
+            _ => return None,
+        })
+    });
+    let mut count = 0;
+    for (name, part) in names {
+        let mut found = Vec::new();
+        texts(name, &mut found);
+        assert!(found.iter().any(|text| text.contains(part)), "{found:?} lacks {part}");
+        count += 1;
+    }
+    assert_eq!(count, 5);
+}
+
+/// The build reads `Architecture` too: under `deploy` alone it would deploy what was built for another processor.
+#[test]
+fn build_and_deployment_read_the_same_parameters() {
+    for section in read("samconfig.toml").split("\n[").filter(|section| section.contains("parameter_overrides")) {
+        assert!(section.split_once(".global.parameters]").is_some(), "{section}");
+    }
+}
+
+/// Else an issuer that cannot be read at a deployment costs the API all its routes, and the deployment succeeds.
+#[test]
+fn api_is_not_deployed_with_warnings() {
+    assert_eq!(template()["Resources"]["HttpApi"]["Properties"]["FailOnWarnings"], true);
+}
+
 #[test]
 fn every_error_code_is_in_the_contract_and_every_one_there_can_happen() {
     let contract = contract();
