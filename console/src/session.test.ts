@@ -9,6 +9,8 @@ it.each([
   [{ sub: "ann", organizationId: "acme", role: ["operator", "admin"] }, "admin"],
   [{ sub: "ann", organizationId: "acme", role: "[service operator]" }, "operator"],
   [{ sub: "ann", organizationId: "acme", role: "owner" }, null],
+  [{ sub: "ann", organizationId: "acme", role: "not admin" }, null],
+  [{ sub: "ann", organizationId: "acme", role: ["shop admin"] }, null],
 ] as const)("who is signed in is what the token says: %j", (claims, role) => {
   expect(identityOf(claims, NAMES)).toEqual({ organization: "acme", user: "ann", role });
 });

@@ -175,7 +175,15 @@ export function identityOf(claims: Claims, names: Config["claims"]): Identity {
   const claim = (name: string) => claims[name] ?? claims[`custom:${name}`];
   const text = (value: unknown) => (typeof value === "string" ? value : "");
   const role = claim(names.role);
-  const roles = (Array.isArray(role) ? role.join(" ") : text(role)).split(/[\s,[\]]+/);
-  const known = (["admin", "operator", "service"] as const).find((name) => roles.includes(name));
+  const known = rolesOf(names.role, Array.isArray(role) ? `[${role.join(" ")}]` : text(role))[0];
   return { organization: text(claim(names.organization)), user: text(claim(names.user)), role: known ?? null };
+}
+
+const ROLES = ["admin", "operator", "service"] as const;
+
+/** The roles that a claim tells, the mightiest first; as the API reads them (`shared/src/auth.rs`). */
+function rolesOf(claim: string, value: string): (typeof ROLES)[number][] {
+  const words = /^\[(.*)\]$/.exec(value)?.[1]?.split(" ") ?? [value];
+  const roles = ROLES.filter((role) => words.includes(role));
+  return claim === "cognito:groups" || words.length === roles.length ? roles : [];
 }

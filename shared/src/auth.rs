@@ -44,35 +44,55 @@ const USER_MAX_BYTES: usize = 128;
 /// [`Error::NoOrganization`] without a usable organization, [`Error::Forbidden`] with another role or without a user.
 pub fn caller(request: &Request, claims: &Claims, allowed: &[Role]) -> Result<Caller> {
     let organization =
-        claim(request, &claims.organization).and_then(|text| text.parse().ok()).ok_or(Error::NoOrganization)?;
-    let roles = claim(request, &claims.role).unwrap_or_default();
-    if !roles_of(&roles).any(|role| allowed.contains(&role)) {
+        claim(request, claims, &claims.organization).and_then(|text| text.parse().ok()).ok_or(Error::NoOrganization)?;
+    let has_role = claim(request, claims, &claims.role)
+        .is_some_and(|text| roles_of(&claims.role, &text).iter().any(|role| allowed.contains(role)));
+    if !has_role {
         return Err(Error::Forbidden);
     }
-    let user = claim(request, &claims.user)
-        .filter(|user| !user.trim().is_empty() && user.len() <= USER_MAX_BYTES)
+    // A list of people is nobody.
+    let user = claim(request, claims, &claims.user)
+        .filter(|user| !user.trim().is_empty() && user.len() <= USER_MAX_BYTES && list(user).is_none())
         .ok_or(Error::Forbidden)?;
     Ok(Caller { organization, user })
 }
 
-/// A claim by its configured name, or with Cognito's prefix for custom attributes; none where the two contradict each other.
-fn claim(request: &Request, name: &str) -> Option<String> {
+/// A claim by its configured name, or with the prefix that the stack's own pool has before its attributes; none where the two
+/// contradict each other.
+fn claim(request: &Request, names: &Claims, name: &str) -> Option<String> {
     let RequestContext::ApiGatewayV2(context) = request.request_context_ref()? else { return None };
     let claims = &context.authorizer.as_ref()?.jwt.as_ref()?.claims;
-    match (claims.get(name), claims.get(&format!("custom:{name}"))) {
-        (Some(plain), Some(custom)) if plain != custom => None,
-        (plain, custom) => plain.or(custom).cloned(),
+    let prefixed = names.prefix.as_ref().and_then(|prefix| claims.get(&format!("{prefix}{name}")));
+    match (claims.get(name), prefixed) {
+        (Some(plain), Some(prefixed)) if plain != prefixed => None,
+        (plain, prefixed) => plain.or(prefixed).cloned(),
     }
 }
 
-/// API Gateway prints a list claim as `[admin operator]`.
-fn roles_of(text: &str) -> impl Iterator<Item = Role> {
-    text.trim_start_matches('[').trim_end_matches(']').split([' ', ',']).filter_map(|role| match role {
+/// The claim of a Cognito user's groups, whose names hold no spaces:
+/// <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_CreateGroup.html>
+const COGNITO_GROUPS: &str = "cognito:groups";
+
+/// The roles that a claim tells: its value, or of a list its words. One group "shop admin" and two groups "shop" and "admin" are
+/// printed alike, so a list with anything that is no role tells none, unless it is one of names without spaces.
+fn roles_of(claim: &str, text: &str) -> Vec<Role> {
+    let Some(words) = list(text) else { return role_of(text).into_iter().collect() };
+    let roles = words.split(' ').map(role_of);
+    if claim == COGNITO_GROUPS { roles.flatten().collect() } else { roles.collect::<Option<_>>().unwrap_or_default() }
+}
+
+/// What stands in a list claim, as API Gateway prints one: `[a b]`.
+fn list(text: &str) -> Option<&str> {
+    text.strip_prefix('[')?.strip_suffix(']')
+}
+
+fn role_of(name: &str) -> Option<Role> {
+    match name {
         "admin" => Some(Role::Admin),
         "operator" => Some(Role::Operator),
         "service" => Some(Role::Service),
         _ => None,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -82,7 +102,12 @@ mod tests {
     use super::*;
 
     fn claims() -> Claims {
-        Claims { organization: "organizationId".into(), user: "sub".into(), role: "role".into() }
+        Claims { organization: "organizationId".into(), user: "sub".into(), role: "role".into(), prefix: None }
+    }
+
+    /// The names in the tokens of the stack's own pool.
+    fn own_pool() -> Claims {
+        Claims { prefix: Some("custom:".into()), ..claims() }
     }
 
     fn request(claims: Value) -> Request {
@@ -90,6 +115,12 @@ mod tests {
         let mut event: Value = serde_json::from_str(event).unwrap();
         event["requestContext"]["authorizer"]["jwt"]["claims"] = claims;
         lambda_http::request::from_str(&event.to_string()).unwrap()
+    }
+
+    fn is_admin(names: &Claims, role: &str) -> bool {
+        let mut token = json!({"sub": "ann", "organizationId": "acme"});
+        token[&names.role] = json!(role);
+        caller(&request(token), names, ADMINS).is_ok()
     }
 
     #[test]
@@ -102,10 +133,65 @@ mod tests {
     }
 
     #[test]
-    fn cognitos_names_and_lists_are_read() {
-        let request = request(json!({"sub": "ann", "custom:organizationId": "acme", "role": "[viewer admin]"}));
+    fn not_admin_is_no_admin() {
+        for title in ["not admin", "Regional admin", "admin read-only", "shop,admin", "admin ", "[admin", "admin]", ""]
+        {
+            assert!(!is_admin(&claims(), title), "{title}");
+        }
+        assert!(is_admin(&claims(), "admin"));
+    }
 
-        assert!(caller(&request, &claims(), ADMINS).is_ok());
+    #[test]
+    fn list_of_roles_holds_each_of_them() {
+        for list in ["[admin]", "[operator admin]", "[admin service]"] {
+            assert!(is_admin(&claims(), list), "{list}");
+        }
+        assert!(!is_admin(&claims(), "[operator service]"));
+    }
+
+    #[test]
+    fn list_with_another_name_holds_no_role() {
+        for list in
+            ["[shop admin]", "[not admin]", "[admin read-only]", "[admin  operator]", "[[admin]]", "[admin,x]", "[]"]
+        {
+            assert!(!is_admin(&claims(), list), "{list}");
+            assert!(!is_admin(&own_pool(), list), "{list}");
+        }
+    }
+
+    #[test]
+    fn cognito_groups_hold_roles_beside_other_names() {
+        let groups = Claims { role: COGNITO_GROUPS.into(), ..claims() };
+
+        assert!(is_admin(&groups, "[testers admin]"));
+        for other in ["[testers]", "[shop-admin]", "testers admin"] {
+            assert!(!is_admin(&groups, other), "{other}");
+        }
+    }
+
+    #[test]
+    fn prefixed_claims_count_for_the_own_pool_only() {
+        let prefixed = json!({"sub": "ann", "custom:organizationId": "acme", "custom:role": "admin"});
+        let plain = json!({"sub": "ann", "organizationId": "acme", "role": "operator", "custom:role": "admin"});
+
+        assert!(caller(&request(prefixed.clone()), &own_pool(), ADMINS).is_ok());
+        assert!(matches!(caller(&request(prefixed), &claims(), ADMINS), Err(Error::NoOrganization)));
+        assert!(matches!(caller(&request(plain.clone()), &claims(), ADMINS), Err(Error::Forbidden)));
+        assert!(caller(&request(plain), &claims(), PEOPLE).is_ok());
+    }
+
+    #[test]
+    fn list_is_no_organization_and_no_user() {
+        let of = |name: &str, value: &str| {
+            let mut token = json!({"sub": "ann", "organizationId": "acme", "role": "admin"});
+            token[name] = json!(value);
+            caller(&request(token), &claims(), ADMINS)
+        };
+
+        for organization in ["[acme]", "[acme globex]", "[acme", "acme]"] {
+            assert!(matches!(of("organizationId", organization), Err(Error::NoOrganization)), "{organization}");
+        }
+        assert!(matches!(of("sub", "[ann bob]"), Err(Error::Forbidden)));
     }
 
     #[test]
@@ -124,7 +210,7 @@ mod tests {
         let doubled = |name: &str, value: &str| {
             let mut claims = json!({"sub": "ann", "organizationId": "acme", "role": "admin"});
             claims[format!("custom:{name}")] = json!(value);
-            caller(&request(claims), &self::claims(), PEOPLE)
+            caller(&request(claims), &own_pool(), PEOPLE)
         };
 
         assert!(doubled("organizationId", "acme").is_ok());

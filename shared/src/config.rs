@@ -197,6 +197,8 @@ pub struct Claims {
     pub user: String,
     /// `ROLE_CLAIM`.
     pub role: String,
+    /// `CLAIM_PREFIX`: what may stand before each of the names; set where the stack's own user pool issues the tokens.
+    pub prefix: Option<String>,
 }
 
 impl Claims {
@@ -207,6 +209,7 @@ impl Claims {
             organization: or("ORGANIZATION_CLAIM", "organizationId"),
             user: or("USER_CLAIM", "sub"),
             role: or("ROLE_CLAIM", "role"),
+            prefix: optional("CLAIM_PREFIX"),
         }
     }
 }

@@ -24,7 +24,7 @@ fn parse(text: &str) -> Result<String, InvalidId> {
     Ok(text.to_owned())
 }
 
-/// An organization: the tenant.
+/// An organization: the tenant. Without brackets: API Gateway prints a list of organizations as `[a]`, which is none of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct OrganizationId(String);
@@ -90,12 +90,16 @@ macro_rules! id {
     };
 }
 
-id!(OrganizationId, parse);
+id!(OrganizationId, parse_organization);
 id!(AccountId, parse);
 id!(ConversationId, parse_hash);
 id!(MessageId, parse_timed_hash);
 id!(QuarantineId, parse_timed_hash);
 id!(AuditId, parse_timed_hash);
+
+fn parse_organization(text: &str) -> Result<String, InvalidId> {
+    if text.contains(['[', ']']) { Err(InvalidId) } else { parse(text) }
+}
 
 const HASH_BYTES: usize = 16;
 
@@ -218,6 +222,14 @@ mod tests {
             assert!(text.parse::<OrganizationId>().is_err(), "{text}");
         }
         assert!("66f1c0ffee-ACME.1:x@y".parse::<OrganizationId>().is_ok());
+    }
+
+    #[test]
+    fn organization_ids_hold_no_brackets() {
+        for text in ["[acme]", "[acme", "acme]", "a[c]me"] {
+            assert!(text.parse::<OrganizationId>().is_err(), "{text}");
+            assert!(text.parse::<AccountId>().is_ok(), "{text}");
+        }
     }
 
     #[test]

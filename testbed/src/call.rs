@@ -9,7 +9,7 @@ const ROLES: [&str; 4] = ["admin", "operator", "service", "viewer"];
 
 /// The names of the claims that the events carry.
 pub fn claims() -> Claims {
-    Claims { organization: "organizationId".into(), user: "sub".into(), role: "role".into() }
+    Claims { organization: "organizationId".into(), user: "sub".into(), role: "role".into(), prefix: None }
 }
 
 /// An event of API Gateway or of the Function URL, to be changed to what a test needs.
