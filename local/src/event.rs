@@ -174,6 +174,8 @@ impl Request {
     #[must_use]
     pub fn function_url_event(&self, now: OffsetDateTime) -> Value {
         let mut event = self.event("$default", &self.path, now);
+        // Of all of the query, only this is decoded: https://github.com/aws/aws-lambda-web-adapter/issues/491
+        event["rawQueryString"] = self.query.replace('+', " ").into();
         let context = &mut event["requestContext"];
         context["accountId"] = "anonymous".into();
         context["apiId"] = "local".into();
@@ -365,6 +367,14 @@ mod tests {
         assert!(event["requestContext"].get("authorizer").is_none());
         assert!(event.get("body").is_none());
         assert!(event.get("queryStringParameters").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_function_url_event_has_spaces_for_pluses_in_its_query() {
+        let event = request(post("/a?x=b+c%2Bd"), b"").await.function_url_event(NOW);
+
+        assert_eq!(event["rawQueryString"], "x=b c%2Bd");
+        assert_eq!(event["queryStringParameters"], json!({ "x": "b c+d" }));
     }
 
     #[tokio::test]

@@ -3,10 +3,15 @@
 use std::{borrow::Cow, future::Future, time::Duration};
 
 use lambda_http::{
-    Body, Request, RequestExt, Response,
+    Adapter, Body, LambdaEvent, Request, RequestExt, Response,
+    aws_lambda_events::apigw::ApiGatewayV2httpRequest,
     http::{StatusCode, header},
+    lambda_runtime,
+    request::LambdaRequest,
     service_fn,
+    tower::util::MapRequest,
 };
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tracing::{Level, error, info};
@@ -32,15 +37,40 @@ where
     F: Future<Output = Result<Response<Body>>> + Send,
 {
     let handler = &handler;
-    lambda_http::run(service_fn(|request: Request| {
+    let service = service_fn(|request: Request| {
         let response = handler(request);
         async move {
             let response = respond(response.await);
             metrics::flush();
             Ok::<_, lambda_http::Error>(response)
         }
-    }))
-    .await
+    });
+    lambda_runtime::run(MapRequest::new(Adapter::from(service), with_uri)).await
+}
+
+/// What stands in a query as `%xx`: <https://url.spec.whatwg.org/#query-percent-encode-set>
+const ENCODED_IN_QUERIES: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
+
+/// The longest path, and the longest query; API Gateway takes no more of all of the request line and the headers.
+const URI_PART_MAX_BYTES: usize = 10_240;
+
+/// The event as one of whose parts `lambda_http` can make a URI: it panics otherwise
+/// (<https://github.com/aws/aws-lambda-rust-runtime/issues/515>), and a Function URL decodes the pluses of a query. What cannot be
+/// part of one is nothing that we answer: such a path is found nowhere, and without such a query a parameter is missing.
+fn with_uri(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+    if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload {
+        let ApiGatewayV2httpRequest { raw_path, raw_query_string, headers, request_context, .. } = request;
+        let fits = |part: &String| part.len() <= URI_PART_MAX_BYTES;
+        *raw_query_string = raw_query_string
+            .take()
+            .filter(fits)
+            .map(|query| utf8_percent_encode(&query, ENCODED_IN_QUERIES).to_string());
+        *raw_path = raw_path.take().filter(|path| fits(path) && path.starts_with('/'));
+        // Nobody here asks for the host, and a sender may write what he likes into its headers.
+        headers.remove(header::HOST);
+        request_context.domain_name = None;
+    }
+    event
 }
 
 /// Logs a JSON object a line, as Lambda's log format wants it; the level is the function's setting, which Lambda enforces. Metrics are
