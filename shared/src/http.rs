@@ -14,7 +14,7 @@ use lambda_http::{
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
-use tracing::{Level, error, info};
+use tracing::{Level, error, info, warn};
 
 use crate::{
     clock,
@@ -73,10 +73,10 @@ fn with_uri(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest>
     event
 }
 
-/// Logs a JSON object a line, as Lambda's log format wants it; the level is the function's setting, which Lambda enforces. Metrics are
-/// such lines, too.
+/// Logs a JSON object a line, as Lambda's log format wants it: with time and level, by which Lambda filters. Metrics are such lines,
+/// too.
 pub fn init_logging() {
-    tracing_subscriber::fmt().json().with_max_level(Level::INFO).with_target(false).without_time().init();
+    tracing_subscriber::fmt().json().with_max_level(Level::INFO).with_target(false).init();
     metrics::init();
 }
 
@@ -88,10 +88,11 @@ pub fn respond(result: Result<Response<Body>>) -> Response<Body> {
         Err(error) => error,
     };
     let (status, code) = error.status_and_code();
-    if status.is_server_error() {
-        error!(error.code = code, "{code}: {}", causes(&error));
-    } else {
-        info!(error.code = code, "refused with {code}");
+    match &error {
+        // The provider's fault: nothing here to look for.
+        Error::ProviderUnavailable { .. } => warn!(error.code = code, "{code}: {}", causes(&error)),
+        _ if status.is_server_error() => error!(error.code = code, "{code}: {}", causes(&error)),
+        _ => info!(error.code = code, "refused with {code}"),
     }
     let message = error.to_string();
     let body = json!({

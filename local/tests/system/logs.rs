@@ -116,6 +116,37 @@ async fn a_log_says_what_happened_and_nothing_that_belongs_to_somebody() {
     let kept = received.lines().find(|line| line.contains("kept in quarantine")).unwrap();
     let line: Value = serde_json::from_str(kept).unwrap();
     assert!(!text(&line["level"]).is_empty() && !text(&line["fields"]["message"]).is_empty(), "{line}");
+    // Without it Lambda would take every line for INFO.
+    assert!(::shared::clock::parse_rfc3339(text(&line["timestamp"])).is_some(), "{line}");
+}
+
+#[tokio::test]
+async fn provider_hiccup_is_a_warning_and_rings_no_alarm() {
+    let rig = own_rig(Setup::default());
+    let (organization, account) = Organization::with(&rig, "whatsapp").await;
+    account.customer_writes(PHONE, WORDS).await;
+    let conversation = organization.conversation().await;
+    for fault in ["server_error", "rate_limit", "rate_limit_400", "drop_after_accept"] {
+        rig.simulate("fault", json!({ "fault": fault, "calls": 5, "accountId": account.id })).await;
+        let test = "/api/v1/social-integrations/whatsapp/test";
+        let (status, answer) = rig.api("POST", test, &organization.admin, Value::Null).await;
+        assert_eq!((status, &answer["error"]["code"]), (503, &json!("PROVIDER_UNAVAILABLE")), "{fault}: {answer}");
+        organization.send(&conversation, json!({ "text": REPLY })).await;
+        rig.simulate("fault", json!({ "fault": "none" })).await;
+    }
+    rig.simulate("fault", json!({ "fault": "server_error", "calls": 5, "accountId": account.id })).await;
+    rig.invoke("check-integrations", json!({})).await;
+
+    let level = |line: &str| serde_json::from_str::<Value>(line).unwrap()["level"].as_str().map(str::to_owned);
+    for function in ["test-integration", "send-message", "check-integrations"] {
+        let log = rig.log(function);
+        assert!(log.lines().all(|line| level(line).as_deref() != Some("ERROR")), "{log}");
+    }
+    let tested = rig.log("test-integration");
+    let told = tested.lines().find(|line| line.contains("PROVIDER_UNAVAILABLE")).unwrap();
+    assert_eq!(level(told).as_deref(), Some("WARN"));
+    let alarms = rig.alarms().await;
+    assert_eq!(alarms.iter().find(|alarm| alarm["name"] == "ErrorsLogged").unwrap()["state"], "OK");
 }
 
 #[test]
