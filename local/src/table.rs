@@ -60,6 +60,9 @@ fn create(database: &Database, table: &Table) -> Result<()> {
     if database.get_table_metadata(&table.name).map_err(failed("look for the table"))?.is_some() {
         return same_definition(database, table);
     }
+    if !table.is_made {
+        return Err(Error::Setting(format!("there is no table {} in the data folder", table.name)));
+    }
     let request = serde_json::from_value(table.create.clone()).map_err(refused("create the table"))?;
     database.create_table(request).map_err(failed("create the table"))?;
     if let Some(attribute) = &table.ttl_attribute {
@@ -85,8 +88,9 @@ fn same_definition(database: &Database, table: &Table) -> Result<()> {
         Ok(())
     } else {
         let problem = format!(
-            "the table {} in the data folder has other keys or indexes than the template's: start with --fresh",
-            table.name
+            "the table {} in the data folder has other keys or indexes than the template's{}",
+            table.name,
+            if table.is_made { ": start with --fresh" } else { "" }
         );
         Err(Error::Setting(problem))
     }
@@ -114,6 +118,7 @@ mod tests {
     fn table() -> Table {
         Table {
             name: "local-Table".to_owned(),
+            is_made: true,
             create: json!({
                 "TableName": "local-Table", "BillingMode": "PAY_PER_REQUEST",
                 "AttributeDefinitions": [
@@ -146,6 +151,18 @@ mod tests {
         let request = serde_json::from_value(json!({ "TableName": "local-Table" })).unwrap();
         let expiry = serde_json::to_value(database.describe_time_to_live(request).unwrap()).unwrap();
         assert_eq!(expiry["TimeToLiveDescription"]["AttributeName"], "expiresAt");
+    }
+
+    #[test]
+    fn existing_table_is_not_made() {
+        let database = Database::memory().unwrap();
+        let restored = Table { is_made: false, ..table() };
+
+        let error = create(&database, &restored).unwrap_err().to_string();
+
+        assert!(error.contains("no table local-Table"), "{error}");
+        create(&database, &table()).unwrap();
+        create(&database, &restored).unwrap();
     }
 
     #[test]

@@ -155,6 +155,8 @@ pub struct Cors {
 pub struct Table {
     /// Its name here.
     pub name: String,
+    /// Whether the stack makes it; else it must be there already.
+    pub is_made: bool,
     /// The body of `CreateTable`.
     pub create: Value,
     /// The attribute that expires items.
@@ -593,7 +595,15 @@ impl<'a> Template<'a> {
             return Err(wrong("Resources", format!("{} tables: this machine serves exactly one", tables.len())));
         };
         let place = format!("Resources.{id}.Properties");
-        let name = self.reference(id, &place)?.as_str().unwrap_or_default().to_owned();
+        let is_made = match table["Condition"].as_str() {
+            Some(condition) => self.condition(condition, &format!("Resources.{id}.Condition"))?,
+            None => true,
+        };
+        let name = if is_made {
+            self.reference(id, &place)?.as_str().unwrap_or_default().to_owned()
+        } else {
+            self.parameter_or("ExistingTable", "")
+        };
         let mut create = json!({ "TableName": name, "BillingMode": "PAY_PER_REQUEST" });
         for key in ["AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "LocalSecondaryIndexes"] {
             let value = &table["Properties"][key];
@@ -626,7 +636,7 @@ impl<'a> Template<'a> {
             _ => Some(as_text(&ttl["AttributeName"], &format!("{ttl_place}.AttributeName"))?),
         };
         let uses_key = !table["Properties"]["SSESpecification"]["KMSMasterKeyId"].is_null();
-        Ok(Table { name, create, ttl_attribute, uses_key })
+        Ok(Table { name, is_made, create, ttl_attribute, uses_key })
     }
 
     fn key_aliases(&self) -> Result<Vec<String>> {

@@ -17,6 +17,8 @@ const WEBHOOK: &str = "receive-webhook";
 const WEBHOOK_PATH: &str = "/api/v1/webhooks/360dialog";
 /// Not reached over HTTP at all: invoked by a schedule, or by whoever runs the service.
 const INVOKED: [&str; 2] = ["check-integrations", "replay-quarantine-day"];
+/// What a stack uses instead of making it where a parameter names one, and when it makes it.
+const ADOPTED: [(&str, &str); 3] = [("Table", "MakesTable"), ("SecretsKey", "MakesKey"), ("UserPool", "MakesUserPool")];
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 fn path(relative: &str) -> PathBuf {
@@ -256,6 +258,22 @@ fn account_wide_names_differ_by_stack() {
 fn build_and_deployment_read_the_same_parameters() {
     for section in read("samconfig.toml").split("\n[").filter(|section| section.contains("parameter_overrides")) {
         assert!(section.split_once(".global.parameters]").is_some(), "{section}");
+    }
+}
+
+/// A stack may use another stack's table, key, pool or secret: whoever needs one reads which it is.
+#[test]
+fn adopted_resources_are_named_in_one_place() {
+    let template = read("template.yaml");
+    for (resource, condition) in ADOPTED {
+        let named = [format!("!Ref {resource}"), format!("!GetAtt {resource}."), format!("${{{resource}")];
+        for line in template.lines().filter(|line| !line.contains(&format!("!If [{condition},"))) {
+            let names = named.iter().any(|name| {
+                let rest = line.split_once(name.as_str()).map(|(_, rest)| rest);
+                rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+            });
+            assert!(!names, "{line}");
+        }
     }
 }
 

@@ -222,6 +222,12 @@ impl Rig {
         Self::run(self.setup.clone(), data, port, mem::take(&mut self.canaries))
     }
 
+    /// Starts again with further arguments, which later starts keep.
+    pub fn restart_with<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        self.setup.arguments.extend(arguments.into_iter().map(str::to_owned));
+        self.restart()
+    }
+
     /// Any request.
     pub async fn request(&self, method: &str, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
         let mut request = Request::builder().method(method).uri(url);

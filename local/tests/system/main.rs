@@ -19,6 +19,7 @@ mod openapi;
 mod permissions;
 mod quarantine;
 mod receiving;
+mod recovery;
 mod sealed_keys;
 mod sending;
 mod shared;
