@@ -76,6 +76,8 @@ enum Fault {
     Conflict,
     /// The answer is a part of the page: as where 1 MB was read.
     ShortPage,
+    /// One statement of a batch is refused, the others are done.
+    PartOfABatch,
 }
 
 impl Fault {
@@ -92,6 +94,7 @@ impl Fault {
             Self::Slow => "slow",
             Self::Conflict => "conflict",
             Self::ShortPage => "short_page",
+            Self::PartOfABatch => "part_of_a_batch",
         }
     }
 
@@ -110,6 +113,7 @@ impl Fault {
                 (Self::Slow, 4),
                 (Self::Conflict, 4),
                 (Self::ShortPage, 12),
+                (Self::PartOfABatch, 12),
             ],
             Service::Kms => &[
                 (Self::Throttled, 4),
@@ -130,7 +134,10 @@ impl Fault {
                 operation == "Query" && request.get("Limit").and_then(Value::as_u64).is_some_and(|limit| limit > 1)
             }
             // A claim on an account that is made when nobody wants it any more would stand until somebody notices.
-            Self::Late => matches!(operation, "PutItem" | "UpdateItem") && !is_of_an_account(request),
+            Self::Late => {
+                matches!(operation, "PutItem" | "UpdateItem" | "BatchExecuteStatement") && !is_of_an_account(request)
+            }
+            Self::PartOfABatch => operation == "BatchExecuteStatement",
             _ => true,
         }
     }
@@ -321,12 +328,48 @@ async fn pass(
         }
         Fault::Slow => call.answer(Duration::from_millis(number % SLOW_MS)).await,
         Fault::Conflict => conflict(&request, number),
+        Fault::PartOfABatch => {
+            let left_out = leave_out(&mut request, number);
+            let rest = request.get("Statements").and_then(Value::as_array).is_some_and(|rest| !rest.is_empty());
+            call.body = Value::Object(request).to_string().into();
+            let answer = if rest {
+                call.answer(Duration::ZERO).await
+            } else {
+                json_response(StatusCode::OK, &json!({ "Responses": [] }))
+            };
+            with_refused(answer, left_out).await
+        }
         Fault::ShortPage => {
             let limit = request.get("Limit").and_then(Value::as_u64).unwrap_or(1);
             request.insert("Limit".to_owned(), (1 + number % limit.saturating_sub(1).max(1)).into());
             call.body = Value::Object(request).to_string().into();
             call.answer(Duration::ZERO).await
         }
+    }
+}
+
+/// Takes a statement out of a batch; where it stood.
+fn leave_out(request: &mut Map<String, Value>, number: u64) -> usize {
+    let Some(statements) = request.get_mut("Statements").and_then(Value::as_array_mut) else { return 0 };
+    let left_out = usize::try_from(number).unwrap_or(0) % statements.len().max(1);
+    if left_out < statements.len() {
+        statements.remove(left_out);
+    }
+    left_out
+}
+
+/// The answer to the other statements, and what is said about the one that was left out.
+async fn with_refused(answer: Response, left_out: usize) -> Response {
+    let (parts, body) = answer.into_parts();
+    let body = to_bytes(body, BODY_LIMIT_BYTES).await.unwrap_or_default();
+    let mut answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+    match answer["Responses"].as_array_mut() {
+        Some(responses) if left_out <= responses.len() => {
+            let error = json!({ "Code": "ThrottlingError", "Message": "Rate exceeded, slow down." });
+            responses.insert(left_out, json!({ "Error": error }));
+            json_response(StatusCode::OK, &answer)
+        }
+        _ => Response::from_parts(parts, Body::from(body)),
     }
 }
 
@@ -464,6 +507,8 @@ mod tests {
         assert!(Fault::ShortPage.applies("Query", &page));
         assert!(!Fault::ShortPage.applies("Query", &Map::new()) && !Fault::ShortPage.applies("GetItem", &page));
         assert!(!Fault::Conflict.applies("GetItem", &Map::new()));
+        assert!(Fault::PartOfABatch.applies("BatchExecuteStatement", &Map::new()));
+        assert!(!Fault::PartOfABatch.applies("TransactWriteItems", &Map::new()));
         let claim = request(&json!({ "Item": { "pk": { "S": "ACCOUNT#whatsapp#1" } } }));
         assert!(!Fault::Late.applies("PutItem", &claim) && Fault::Late.applies("PutItem", &Map::new()));
     }

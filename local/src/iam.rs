@@ -202,6 +202,13 @@ impl Guard {
     }
 }
 
+/// `INSERT INTO "table" …`: the action is named after the verb.
+fn act_of_a_statement(statement: &str) -> Option<Act> {
+    let verb = statement.split(' ').next()?.to_ascii_lowercase();
+    let verb = format!("{}{}", verb.get(..1)?.to_ascii_uppercase(), verb.get(1..)?);
+    Some(act(format!("dynamodb:PartiQL{verb}"), table_arn(statement.split('"').nth(1)?)))
+}
+
 fn act(action: String, resource: String) -> Act {
     Act { action, resource, context: BTreeMap::new() }
 }
@@ -224,6 +231,11 @@ pub(crate) fn acts_on_the_table(operation: &str, request: &Value, table_uses_key
             "ConditionCheck" => "dynamodb:ConditionCheckItem".to_owned(),
             kind => format!("dynamodb:{kind}Item"),
         }),
+        // Each statement needs what it does, and none the call itself.
+        "BatchExecuteStatement" => {
+            let statements = request["Statements"].as_array().into_iter().flatten();
+            statements.filter_map(|statement| act_of_a_statement(statement["Statement"].as_str()?)).collect()
+        }
         "TransactGetItems" => of_transaction(|kind| format!("dynamodb:{kind}Item")),
         "BatchGetItem" | "BatchWriteItem" => {
             let tables = request["RequestItems"].as_object().into_iter().flat_map(|tables| tables.keys());
@@ -301,7 +313,7 @@ mod tests {
 
         assert!(decide("Query", &query(json!("inbox"))).is_ok());
 
-        assert!(decide("Query", &query(json!("by-external-id"))).is_err());
+        assert!(decide("Query", &query(json!("by-another"))).is_err());
         assert!(decide("Query", &query(Value::Null)).is_err());
         assert!(decide("Scan", &query(json!("inbox"))).is_err());
         assert!(guard.decide(Service::DynamoDb, "another", "Query", &query(json!("inbox"))).is_err());
@@ -323,6 +335,21 @@ mod tests {
 
         let refusal = guard.decide(Service::DynamoDb, "reader", "TransactWriteItems", &request).unwrap_err();
         assert!(refusal.contains("dynamodb:DeleteItem"), "{refusal}");
+    }
+
+    #[test]
+    fn batch_needs_what_each_statement_needs() {
+        let statement = |text: &str| json!({ "Statement": text });
+        let batch =
+            |texts: &[&str]| json!({ "Statements": texts.iter().map(|text| statement(text)).collect::<Vec<_>>() });
+        let guard = guard(vec![own("dynamodb:PartiQLInsert", table_arn("t"))], false);
+        let decide =
+            |texts: &[&str]| guard.decide(Service::DynamoDb, "reader", "BatchExecuteStatement", &batch(texts)).is_ok();
+
+        assert!(decide(&["INSERT INTO \"t\" VALUE {'pk': ?}", "INSERT INTO \"t\" VALUE {'pk': ?}"]));
+
+        assert!(!decide(&["INSERT INTO \"t\" VALUE {'pk': ?}", "INSERT INTO \"other\" VALUE {'pk': ?}"]));
+        assert!(!decide(&["INSERT INTO \"t\" VALUE {'pk': ?}", "DELETE FROM \"t\" WHERE pk = 'a'"]));
     }
 
     #[test]

@@ -83,7 +83,15 @@ impl Figures {
             Value::Array(tables) => tables.iter().filter_map(|table| table["CapacityUnits"].as_f64()).sum(),
             table => table["CapacityUnits"].as_f64().unwrap_or_default(),
         };
-        if operation.contains("Write") || ["PutItem", "UpdateItem", "DeleteItem"].contains(&operation) {
+        // The statements of one call succeed or fail each for itself.
+        for error in answer["Responses"].as_array().into_iter().flatten().filter_map(|response| response.get("Error")) {
+            match error["Code"].as_str() {
+                Some("DuplicateItem" | "ConditionalCheckFailed") => self.failed_conditions += 1,
+                _ => self.errors += 1,
+            }
+        }
+        let writes = ["PutItem", "UpdateItem", "DeleteItem", "BatchExecuteStatement"];
+        if operation.contains("Write") || writes.contains(&operation) {
             self.write_units += consumed;
         } else {
             self.read_units += consumed;
@@ -108,7 +116,7 @@ async fn pass(State(meter): State<Meter>, headers: HeaderMap, body: Bytes) -> Re
 
 /// Operations on items report what they consumed; those on tables do not know the field.
 fn reports_capacity(operation: &str) -> bool {
-    operation.contains("Item") || operation == "Query" || operation == "Scan"
+    operation.contains("Item") || ["Query", "Scan", "BatchExecuteStatement"].contains(&operation)
 }
 
 #[cfg(test)]
@@ -128,10 +136,16 @@ mod tests {
         let refused = json!({ "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException" });
         figures.add("PutItem", StatusCode::BAD_REQUEST, &refused);
 
-        assert_eq!(figures.requests, 4);
+        let batch = json!({
+            "Responses": [{ "TableName": "t" }, { "Error": { "Code": "DuplicateItem" } }, { "Error": { "Code": "ThrottlingError" } }],
+            "ConsumedCapacity": [{ "CapacityUnits": 1.0 }],
+        });
+        figures.add("BatchExecuteStatement", StatusCode::OK, &batch);
+
+        assert_eq!(figures.requests, 5);
         assert_eq!(figures.by_operation["PutItem"], 2);
-        assert!((figures.write_units - 8.0).abs() < f64::EPSILON);
+        assert!((figures.write_units - 9.0).abs() < f64::EPSILON);
         assert!((figures.read_units - 0.5).abs() < f64::EPSILON);
-        assert_eq!(figures.failed_conditions, 1);
+        assert_eq!((figures.failed_conditions, figures.errors), (2, 1));
     }
 }

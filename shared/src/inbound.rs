@@ -1,6 +1,9 @@
 //! What the events of an account do: each to its place in the organization's table, side by side, harmless to repeat.
 
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, json};
@@ -17,7 +20,8 @@ use crate::{
     message::{Direction, Sender, Status},
     platform::{Channel, Platform},
     store::{
-        Arrival, Change, Message, QuarantineKind, Quarantined, ReactionEntry, Settled, Store, Stored, Thread, Update,
+        Arrival, Change, ExternalId, Message, QuarantineKind, Quarantined, ReactionEntry, Settled, Store, Stored,
+        Thread, Update,
     },
     webhook_token::Proof,
 };
@@ -192,17 +196,27 @@ struct Placed {
 impl Inbound<'_> {
     /// Stores the events. Messages first, then what happens to messages, so that a delivery may hold both.
     pub async fn apply(&self, events: Vec<Event>) -> Counts {
+        let mut counts = Counts::default();
         let mut messages = Vec::new();
         let mut others = Vec::new();
+        let mut ids = BTreeSet::new();
         for (place, event) in events.into_iter().enumerate() {
             // A microsecond apart: within one second, WhatsApp's resolution, a thread is ordered by arrival.
             let received_at = self.now_us + i64::try_from(place).unwrap_or(0);
-            match event.kind {
-                EventKind::Message(_) | EventKind::Echo(_) => messages.push((event, received_at)),
+            match &event.kind {
+                // A delivery may tell a message twice: to its receiver, and to whoever stands by.
+                EventKind::Message(IncomingMessage { external_id, .. })
+                | EventKind::Echo(Echo { message: IncomingMessage { external_id, .. }, .. }) => {
+                    if ids.insert(external_id.clone()) {
+                        messages.push((event, received_at));
+                    } else {
+                        counts.duplicates += 1;
+                    }
+                }
                 _ => others.push((event, received_at)),
             }
         }
-        let mut counts = self.apply_messages(messages).await;
+        counts += self.apply_messages(messages).await;
         let mut outcomes = stream::iter(others)
             .map(|(event, received_at)| self.apply_other(event, received_at))
             .buffer_unordered(CONCURRENCY);
@@ -218,6 +232,14 @@ impl Inbound<'_> {
 
     fn now_ms(&self) -> i64 {
         self.now_us / 1000
+    }
+
+    fn external_id(&self, id: &str) -> ExternalId {
+        ExternalId { channel: self.channel(), account: self.account.clone(), id: id.to_owned() }
+    }
+
+    async fn message_by_external_id(&self, id: &str) -> Result<Option<(ConversationId, MessageId)>> {
+        self.store.message_by_external_id(self.organization, &self.external_id(id)).await
     }
 
     fn identity(&self, customer: &Customer) -> Result<Identity> {
@@ -273,15 +295,15 @@ impl Inbound<'_> {
         }
         let arrivals: Vec<Arrival> = messages.iter().map(|message| message.arrival.clone()).collect();
         let received = self.store.receive(self.organization, &thread, &arrivals, self.now_ms()).await?;
-        for message in &messages {
+        for (message, received) in messages.iter().zip(&received) {
             if let Some(new_ids) = &message.also_known_as {
                 let ids = self.identity(new_ids)?.into_ids();
                 let conversation = &thread.identity.conversation;
                 self.store.link_ids(self.organization, conversation, ids, new_ids, self.now_ms()).await?;
             }
             if let Some(external_id) = &message.external_id {
-                let stored = &message.arrival.message;
-                self.store.apply_parked(self.organization, &stored.conversation_id, &stored.id, external_id).await?;
+                let external_id = &self.external_id(external_id);
+                self.store.apply_parked(self.organization, &received.conversation, &received.id, external_id).await?;
             }
         }
         let new = received.iter().filter(|received| received.stored == Stored::New).count();
@@ -342,13 +364,15 @@ impl Inbound<'_> {
         let update = Update {
             status: Status::Sent,
             at: message.timestamp.unwrap_or(self.now_ms()),
-            external_id: Some(message.external_id.clone()),
+            external_id: Some(self.external_id(&message.external_id)),
             error: None,
         };
         if let Some((conversation, id)) = echo.callback_data.as_deref().and_then(parse_callback_data) {
             let change = self.store.raise_status(self.organization, &conversation, &id, &update).await?;
             if change != Change::NoMessage {
-                self.store.apply_parked(self.organization, &conversation, &id, &message.external_id).await?;
+                self.store
+                    .apply_parked(self.organization, &conversation, &id, &self.external_id(&message.external_id))
+                    .await?;
                 return Ok(Err(counts_of(change)));
             }
         }
@@ -356,7 +380,8 @@ impl Inbound<'_> {
             && let Some(own) = self.own_message(&message).await?
         {
             let change = self.store.raise_status(self.organization, &own.conversation_id, &own.id, &update).await?;
-            self.store.apply_parked(self.organization, &own.conversation_id, &own.id, &message.external_id).await?;
+            let external_id = &self.external_id(&message.external_id);
+            self.store.apply_parked(self.organization, &own.conversation_id, &own.id, external_id).await?;
             return Ok(Err(counts_of(change)));
         }
         let (thread, stored) = self.message(&message, Direction::Outbound, Sender::Operator, received_at).await?;
@@ -383,8 +408,7 @@ impl Inbound<'_> {
             return Ok(Some(known.clone()));
         }
         // The echo may come when much has been written since.
-        if let Some((conversation, id)) =
-            self.store.message_by_external_id(self.organization, &echo.external_id).await?
+        if let Some((conversation, id)) = self.message_by_external_id(&echo.external_id).await?
             && let Some(known) = self.store.message(self.organization, &conversation, &id).await?
         {
             return Ok(known.operator_id.is_some().then_some(known));
@@ -429,7 +453,7 @@ impl Inbound<'_> {
             let update = Update {
                 status: change.status,
                 at: change.timestamp.unwrap_or(self.now_ms()),
-                external_id: Some(change.external_id.clone()),
+                external_id: Some(self.external_id(&change.external_id)),
                 error: change.error.clone(),
             };
             let raised = self.store.raise_status(self.organization, &conversation, &id, &update).await?;
@@ -437,7 +461,16 @@ impl Inbound<'_> {
                 return Ok(counts_of_status(change.status, counts_of(raised)));
             }
         }
-        let counts = match self.store.raise_status_by_external_id(self.organization, &change, self.now_ms()).await? {
+        let counts = match self
+            .store
+            .raise_status_by_external_id(
+                self.organization,
+                &self.external_id(&change.external_id),
+                &change,
+                self.now_ms(),
+            )
+            .await?
+        {
             Settled::Applied(change) => counts_of(change),
             Settled::Parked => Counts { stored: 1, ..Counts::default() },
         };
@@ -449,7 +482,7 @@ impl Inbound<'_> {
         let up_to = match watermark.up_to {
             UpTo::Time(up_to) => up_to,
             UpTo::Message(external_id) => {
-                let known = self.store.message_by_external_id(self.organization, &external_id).await?;
+                let known = self.message_by_external_id(&external_id).await?;
                 let Some((_, id)) = known else {
                     let status = watermark.status;
                     let change =
@@ -466,8 +499,7 @@ impl Inbound<'_> {
     async fn reaction(&self, reaction: Reaction, received_at: i64) -> Result<Counts> {
         let identity = self.identity(&reaction.customer)?;
         let at = self.timestamp(&identity.conversation, reaction.timestamp, &reaction.external_id).await?;
-        if let Some((conversation, id)) = self.store.message_by_external_id(self.organization, &reaction.target).await?
-        {
+        if let Some((conversation, id)) = self.message_by_external_id(&reaction.target).await? {
             let entry = ReactionEntry { emoji: reaction.emoji, at, ids: vec![reaction.external_id] };
             self.store.react(self.organization, &conversation, &id, reaction.by, entry).await?;
             return Ok(Counts { stored: 1, ..Counts::default() });
@@ -490,7 +522,7 @@ impl Inbound<'_> {
     async fn edit(&self, edit: Edit, received_at: i64) -> Result<Counts> {
         let identity = self.identity(&edit.customer)?;
         let at = self.timestamp(&identity.conversation, edit.timestamp, &edit.external_id).await?;
-        if let Some((conversation, id)) = self.store.message_by_external_id(self.organization, &edit.target).await? {
+        if let Some((conversation, id)) = self.message_by_external_id(&edit.target).await? {
             let (stored, changed) = self.store.edit(self.organization, &conversation, &id, &edit.content, at).await?;
             if let Some(message) = changed {
                 self.store.change_preview(self.organization, &message).await?;
@@ -505,7 +537,7 @@ impl Inbound<'_> {
     async fn unsend(&self, unsend: Unsend, received_at: i64) -> Result<Counts> {
         let identity = self.identity(&unsend.customer)?;
         let at = self.timestamp(&identity.conversation, unsend.timestamp, &unsend.external_id).await?;
-        if let Some((conversation, id)) = self.store.message_by_external_id(self.organization, &unsend.target).await? {
+        if let Some((conversation, id)) = self.message_by_external_id(&unsend.target).await? {
             let (stored, changed) = self.store.unsend(self.organization, &conversation, &id, at).await?;
             if let Some(message) = changed {
                 self.store.change_preview(self.organization, &message).await?;

@@ -3,6 +3,7 @@
 mod audit;
 mod conversation;
 mod expression;
+mod external_id;
 mod inbox;
 mod integration;
 pub mod keys;
@@ -12,14 +13,21 @@ mod quarantine;
 mod status;
 mod thread;
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Mutex,
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     Client,
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
     operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+    types::{
+        AttributeValue, BatchStatementErrorCodeEnum, BatchStatementRequest, ReturnValue,
+        ReturnValuesOnConditionCheckFailure,
+    },
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -27,6 +35,7 @@ use tracing::debug;
 
 pub use audit::{AuditAction, AuditEntry};
 pub use conversation::{Activity, Assignee, Changes, Conversation, ConversationStatus, LastMessage, Recorded};
+pub use external_id::ExternalId;
 pub use inbox::{InboxFilter, InboxPage};
 pub use integration::{
     Connection, ConnectionStatus, Credentials, Health, HealthStatus, Integration, KEY_REFUSED, KEY_UNREADABLE, Owner,
@@ -51,6 +60,12 @@ pub type Item = HashMap<String, AttributeValue>;
 /// How many requests a process has under way at once. A delivery of a thousand updates would otherwise open as many connections
 /// as it can, and its requests would run into their time limit while they wait for each other.
 const REQUESTS: usize = 32;
+
+/// How many items one call inserts at most; a limit of `DynamoDB`.
+const INSERTS: usize = 25;
+/// How often an insertion is tried that the table could not do at that moment. The SDK repeats calls, not parts of one.
+const INSERT_ATTEMPTS: u32 = 4;
+const INSERT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// The table.
 pub struct Store {
@@ -145,6 +160,46 @@ impl Store {
         }
     }
 
+    /// Writes items that are not there yet, each for itself, at most [`INSERTS`] of them in one call: whether each was absent. A
+    /// call that repeats itself after its answer was lost finds its own items there.
+    async fn insert(&self, items: &[Item]) -> Result<Vec<bool>> {
+        let mut absent: Vec<Option<bool>> = vec![None; items.len()];
+        let mut reason = String::new();
+        for attempt in 0..INSERT_ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(INSERT_BACKOFF * 2_u32.pow(attempt - 1)).await;
+            }
+            let open: Vec<usize> = (0..items.len()).filter(|index| absent[*index].is_none()).collect();
+            let statements = open.iter().map(|index| insertion(&self.table, &items[*index])).collect::<Result<_>>()?;
+            let request = self.client.batch_execute_statement().set_statements(Some(statements));
+            let turn = self.turn().await?;
+            let output = request.send().await.map_err(|error| fault("BatchExecuteStatement", &error))?;
+            drop(turn);
+            for (index, response) in open.into_iter().zip(output.responses.unwrap_or_default()) {
+                use BatchStatementErrorCodeEnum::{AccessDenied, DuplicateItem, ResourceNotFound, ValidationError};
+                match response.error.map(|error| error.code) {
+                    None => absent[index] = Some(true),
+                    Some(Some(DuplicateItem)) => absent[index] = Some(false),
+                    Some(Some(code @ (AccessDenied | ResourceNotFound | ValidationError))) => {
+                        return Err(Error::internal(format!("an insertion is refused: {code}")));
+                    }
+                    Some(code) => reason = code.map(|code| code.to_string()).unwrap_or_default(),
+                }
+            }
+            if let Some(absent) = absent.iter().copied().collect() {
+                return Ok(absent);
+            }
+        }
+        Err(Error::Unavailable(format!("an insertion was not done: {reason}").into()))
+    }
+
+    /// Writes an item, whatever is there.
+    async fn put(&self, item: Item) -> Result<()> {
+        let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        let _turn = self.turn().await?;
+        request.send().await.map(drop).map_err(|error| fault("PutItem", &error))
+    }
+
     /// Writes an item that is not there yet; the one that is there, when it is.
     async fn put_if_absent(&self, key: &Key, item: Item) -> Result<Option<Item>> {
         let expression = Expression::default().if_item_absent();
@@ -170,6 +225,15 @@ impl Store {
             },
         }
     }
+}
+
+/// The statement that writes an item where there is none. Sorted, so that all of one kind of item are the same text.
+fn insertion(table: &str, item: &Item) -> Result<BatchStatementRequest> {
+    let (names, values): (Vec<_>, Vec<_>) = item.iter().collect::<BTreeMap<_, _>>().into_iter().unzip();
+    let names: Vec<_> = names.into_iter().map(|name| format!("'{name}': ?")).collect();
+    let statement = format!("INSERT INTO \"{table}\" VALUE {{{}}}", names.join(", "));
+    let values = values.into_iter().cloned().collect();
+    BatchStatementRequest::builder().statement(statement).set_parameters(Some(values)).build().map_err(Error::internal)
 }
 
 fn with_key(mut item: Item, key: &Key) -> Item {

@@ -23,9 +23,9 @@ use aws_sdk_dynamodb::{
     },
     error::BoxError,
     operation::{
-        batch_write_item::BatchWriteItemInput, create_table::CreateTableError, delete_item::DeleteItemInput,
-        get_item::GetItemInput, put_item::PutItemInput, query::QueryInput,
-        transact_write_items::TransactWriteItemsInput, update_item::UpdateItemInput,
+        batch_execute_statement::BatchExecuteStatementInput, batch_write_item::BatchWriteItemInput,
+        create_table::CreateTableError, delete_item::DeleteItemInput, get_item::GetItemInput, put_item::PutItemInput,
+        query::QueryInput, transact_write_items::TransactWriteItemsInput, update_item::UpdateItemInput,
     },
     types::{AttributeValue, PutRequest, ReturnConsumedCapacity, WriteRequest},
 };
@@ -272,7 +272,7 @@ impl Intercept for Meter {
     ) -> Result<(), BoxError> {
         let input = context.input_mut();
         ask_for_capacity!(input, PutItemInput, UpdateItemInput, DeleteItemInput, TransactWriteItemsInput);
-        ask_for_capacity!(input, GetItemInput, QueryInput, BatchWriteItemInput);
+        ask_for_capacity!(input, GetItemInput, QueryInput, BatchWriteItemInput, BatchExecuteStatementInput);
         Ok(())
     }
 

@@ -15,8 +15,8 @@ use shared::{
     message::{Sender, Status},
     platform::{Channel, Platform},
     store::{
-        AuditEntry, ConnectionStatus, Conversation, ConversationStatus, Credentials, InboxFilter, Integration, Message,
-        QuarantineEntry, Store,
+        AuditEntry, ConnectionStatus, Conversation, ConversationStatus, Credentials, ExternalId, InboxFilter,
+        Integration, Message, QuarantineEntry, Store,
     },
     vault::SealedKey,
     webhook_token::Proof,
@@ -146,6 +146,11 @@ impl Account {
     /// The id of what comes with these ids of a customer.
     pub fn conversation_id(&self, customer: &Customer) -> ConversationId {
         self.identity(customer).conversation
+    }
+
+    /// What the provider calls one of its messages.
+    pub fn external_id(&self, id: &str) -> ExternalId {
+        ExternalId { channel: self.platform.into(), account: self.id.clone(), id: id.into() }
     }
 
     /// All of the customer's ids.

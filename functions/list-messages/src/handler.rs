@@ -9,7 +9,7 @@ use shared::{
     config::Claims,
     cursor, http,
     id::{MessageId, OrganizationId},
-    store::{Message, Store},
+    store::{Conversation, ExternalId, Message, Store},
     view::MessageView,
 };
 
@@ -27,7 +27,7 @@ pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> 
 
     let (messages, next) = store.messages(organization, &conversation.partitions(), before.as_ref(), limit).await?;
 
-    let quoted = quoted(store, organization, &messages).await?;
+    let quoted = quoted(store, organization, &conversation, &messages).await?;
     let now_ms = clock::now_ms();
     let mut views: Vec<_> =
         messages.into_iter().map(|message| MessageView::new(message, &conversation, now_ms)).collect();
@@ -40,6 +40,7 @@ pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> 
 async fn quoted(
     store: &Store,
     organization: &OrganizationId,
+    conversation: &Conversation,
     messages: &[Message],
 ) -> Result<HashMap<String, MessageId>> {
     let mut known: HashMap<String, MessageId> =
@@ -48,7 +49,9 @@ async fn quoted(
     let missing =
         missing.filter_map(|message| message.reply_to_external.as_ref()).filter(|id| !known.contains_key(*id));
     let look_ups = missing.map(|external| async move {
-        let found = store.message_by_external_id(organization, external).await?;
+        let (channel, account) = (conversation.channel, conversation.account_id.clone());
+        let external_id = ExternalId { channel, account, id: external.clone() };
+        let found = store.message_by_external_id(organization, &external_id).await?;
         Ok::<_, Error>(found.map(|(_, id)| (external.clone(), id)))
     });
     known.extend(try_join_all(look_ups.collect::<Vec<_>>()).await?.into_iter().flatten());
@@ -117,7 +120,7 @@ mod tests {
         table.meter.start([]);
         let answer = answer(&table, about(&account, &conversation).query(&[("limit", "1")])).await;
 
-        assert_eq!(table.meter.stop().calls, ["GetItem", "Query", "Query"]);
+        assert_eq!(table.meter.stop().calls, ["GetItem", "Query", "GetItem"]);
         assert_eq!(texts(&answer), ["m3"]);
         assert_eq!(answer.body["data"]["items"][0]["replyTo"]["id"], whole.body["data"]["items"][2]["id"]);
     }

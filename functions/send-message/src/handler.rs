@@ -16,8 +16,8 @@ use shared::{
     metrics,
     platform::Platform,
     store::{
-        Answer, Begun, ConnectionStatus, Conversation, Integration, KEY_REFUSED, KEY_UNREADABLE, Message, MessageType,
-        Note, Outcome, Reply, Store, Writing,
+        Answer, Begun, ConnectionStatus, Conversation, ExternalId, Integration, KEY_REFUSED, KEY_UNREADABLE, Message,
+        MessageType, Note, Outcome, Reply, Store, Writing,
     },
     vault::{self, Vault},
     view::MessageView,
@@ -143,11 +143,12 @@ async fn reply(
     if sent == Err(Failure::Unauthorized) {
         refuse(sending, &integration).await;
     }
-    let outcome = outcome(sent.map(|sent| sent.external_id), platform);
+    let name = |id| ExternalId { channel: conversation.channel, account: conversation.account_id.clone(), id };
+    let outcome = outcome(sent.map(|sent| name(sent.external_id)), platform);
     metrics::sent(platform, &outcome);
     match sending.store.finish_reply(organization, &message, &outcome, clock::now_ms()).await {
         Ok(message) => {
-            if let (Platform::Instagram, Some(external_id)) = (platform, &message.external_id) {
+            if let (Platform::Instagram, Some(external_id)) = (platform, &outcome.external_id) {
                 // Instagram names a message by its id alone: it may have been read before we knew that id.
                 sending.store.apply_parked(organization, id, &message.id, external_id).await?;
             }
@@ -190,7 +191,7 @@ async fn refuse(sending: &Sending, integration: &Integration) {
     }
 }
 
-fn outcome(sent: Result<String, Failure>, platform: Platform) -> Outcome {
+fn outcome(sent: Result<ExternalId, Failure>, platform: Platform) -> Outcome {
     let failed = |answer, error: ProviderError| {
         warn!(%platform, provider.code = error.code, "a reply was not sent");
         Outcome { answer, status: Status::Failed, external_id: None, error: Some(error) }

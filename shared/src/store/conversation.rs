@@ -14,7 +14,7 @@ use super::{
     Item, Store, Written,
     expression::{Expression, n, s},
     keys::{self, Key},
-    message::{Message, number},
+    message::{Message, MessageType, number},
     read,
 };
 use crate::{
@@ -317,6 +317,54 @@ impl Store {
         self.reconcile(organization, target, item, activity, now_ms).await
     }
 
+    /// Takes back that a conversation was told of messages that are not there under these ids: they were known under others. What
+    /// it shows then is read from its messages; what else changed is as it was before, where that is known.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub(super) async fn withdraw_activity(
+        &self,
+        organization: &OrganizationId,
+        told: &Activity,
+        recorded: &Recorded,
+        untrue: &[&MessageId],
+    ) -> Result<()> {
+        let (target, item) = self.resolve(organization, &self.target_of(told).0).await?;
+        let Some(item) = item else { return Ok(()) };
+        let Some(shown) = text(&item, "lastMessageKey") else { return Ok(()) };
+        let was_told = matches!(recorded, Recorded::Done(_)) && shown == told.last.id.as_str();
+        if !was_told && !untrue.iter().any(|id| shown == id.as_str()) {
+            return Ok(());
+        }
+        let partitions: Vec<_> = members_of(&item).into_iter().chain([target.clone()]).collect();
+        let last =
+            self.newest(organization, &partitions, |message| message.message_type == MessageType::Message).await?;
+        let mut expression = Expression::default()
+            .if_absent(ALIAS_OF)
+            .if_still("lastMessageKey", item.get("lastMessageKey").cloned())
+            .if_still("lastArrivedAt", item.get("lastArrivedAt").cloned());
+        expression = if let Some((newest, highest)) = last {
+            let (text, received_at) = (newest.preview(), newest.received_at);
+            let last = LastMessage { id: highest, text, sender: newest.sender, received_at };
+            with_preview(with_last(expression, &last, told.channel, organization, &target), &last)
+        } else {
+            // Only the beginning of a conversation, which gives way to any other.
+            ["lastMessageKey", "lastArrivedAt", "lastMessageText", "lastMessageSender", "createdAt"]
+                .into_iter()
+                .chain([keys::INBOX_KEY, keys::INBOX_SORT])
+                .fold(expression, Expression::remove)
+        };
+        if let Recorded::Done(before) = recorded {
+            let moved = ["status", "unreadFrom", "lastReceivedAt", "lastInboundAt"];
+            expression = moved.into_iter().fold(expression, |expression, attribute| match before.get(attribute) {
+                Some(value) => expression.set(attribute, value.clone()),
+                None => expression.remove(attribute),
+            });
+        }
+        // Where something newer came meanwhile, that stands there.
+        self.update(&keys::conversation(organization, &target), expression).await.map(drop)
+    }
+
     /// Where an activity belongs as far as this process knows, and the other ids that have to lead there.
     fn target_of(&self, activity: &Activity) -> (ConversationId, BTreeSet<ConversationId>) {
         let mut ids = activity.also.clone();
@@ -591,7 +639,8 @@ impl Store {
                 }
             }
             if changes.unread
-                && let Some(last) = self.last_of_customer(organization, &conversation.partitions()).await?
+                && let Some((last, _)) =
+                    self.newest(organization, &conversation.partitions(), Message::is_from_customer).await?
             {
                 expression = expression.set("readAt", n(last.received_at - 1));
                 expression = expression.set("unreadFrom", s(crate::id::time_digits(last.id.epoch_ms())));
@@ -675,14 +724,15 @@ fn with_identity(activity: &Activity, target: &ConversationId, now_ms: i64) -> E
 /// Moves the conversation to its newest message.
 fn with_last(
     expression: Expression,
-    activity: &Activity,
+    last: &LastMessage,
+    channel: Channel,
     organization: &OrganizationId,
     target: &ConversationId,
 ) -> Expression {
     expression
-        .set("lastMessageKey", s(activity.last.id.as_str()))
-        .set(keys::INBOX_KEY, s(keys::inbox(organization, activity.channel)))
-        .set(keys::INBOX_SORT, s(keys::inbox_sort(activity.last.id.epoch_ms(), target)))
+        .set("lastMessageKey", s(last.id.as_str()))
+        .set(keys::INBOX_KEY, s(keys::inbox(organization, channel)))
+        .set(keys::INBOX_SORT, s(keys::inbox_sort(last.id.epoch_ms(), target)))
 }
 
 /// What the inbox shows of the newest message.
@@ -700,7 +750,8 @@ fn with_activity(
     target: &ConversationId,
     now_ms: i64,
 ) -> Expression {
-    let mut expression = with_last(with_identity(activity, target, now_ms), activity, organization, target);
+    let expression = with_identity(activity, target, now_ms);
+    let mut expression = with_last(expression, &activity.last, activity.channel, organization, target);
     expression = with_preview(expression, &activity.last);
     expression = expression.set_some("lastInboundAt", activity.last_inbound_at.map(n));
     match (activity.last_received_at, &activity.first_inbound) {
@@ -734,7 +785,7 @@ fn difference(
     }
     let mut expression = with_identity(activity, target, now_ms).set_some("lastInboundAt", inbound.map(n));
     if is_newer {
-        expression = with_last(expression, activity, organization, target);
+        expression = with_last(expression, &activity.last, activity.channel, organization, target);
     }
     if is_shown {
         expression = with_preview(expression, &activity.last);

@@ -8,9 +8,9 @@
 //! | its messages, by time | – | same | `MESSAGE#<epoch ms>-<hash>` |
 //! | an idempotency key's message (TTL 24 h) | – | same | `IDEMPOTENCY#<key>` |
 //! | when a message without a usable time was first seen | – | same | `FIRST#<hash>` |
-//! | a status that came before its message (TTL 8 d) | – | `ORG#<org>#PARKED#<externalId>` | `STATUS#<status>` |
+//! | which message the provider calls so: one of an account | – | `ORG#<org>#EXTERNAL#<hash of channel, account, externalId>` | `MESSAGE` |
+//! | a status that came before its message (TTL 8 d) | – | same | `STATUS#<status>` |
 //! | inbox of one channel, newest first; all or `social`: several, merged | `inbox` | `ORG#<org>#<channel>` | `<lastMessageAt>#<id>` |
-//! | a message by the provider's id | `by-external-id` | `ORG#<org>#<externalId>` | – |
 //! | quarantine of a day (TTL 30 d) | – | `QUARANTINE#<yyyy-mm-dd>` | `<hash>#<part>` |
 //! | what waits there for an organization, by account, newest first | `inbox` | `ORG#<org>#QUARANTINE#<platform>#<accountId>` | `<receivedAt>-<hash>` |
 //! | what waits there for whoever owns an account, newest first | `inbox` | `QUARANTINE#<platform>#<accountId>` | same |
@@ -22,6 +22,7 @@
 use crate::{
     id::{AccountId, AuditId, ConversationId, MessageId, OrganizationId, fingerprint, time_digits},
     platform::{Channel, Platform},
+    store::ExternalId,
 };
 
 /// The partition key attribute.
@@ -34,10 +35,6 @@ pub const INBOX: &str = "inbox";
 pub const INBOX_KEY: &str = "inboxKey";
 /// The sort key attribute of [`INBOX`].
 pub const INBOX_SORT: &str = "inboxSort";
-/// The index of messages by the provider's id; keys only.
-pub const BY_EXTERNAL_ID: &str = "by-external-id";
-/// The partition key attribute of [`BY_EXTERNAL_ID`].
-pub const EXTERNAL_KEY: &str = "externalKey";
 /// The attribute after whose time (epoch seconds) DynamoDB deletes an item.
 pub const EXPIRES_AT: &str = "expiresAt";
 /// How the sort keys of messages begin.
@@ -84,22 +81,10 @@ pub fn conversation(organization: &OrganizationId, id: &ConversationId) -> Key {
     Key { pk: conversation_partition(organization, id), sk: "CONVERSATION".into() }
 }
 
-/// The conversation's id of a partition key made by [`conversation_partition`].
-#[must_use]
-pub fn conversation_of(pk: &str) -> Option<ConversationId> {
-    pk.rsplit_once('#')?.1.parse().ok()
-}
-
 /// A message.
 #[must_use]
 pub fn message(organization: &OrganizationId, conversation: &ConversationId, id: &MessageId) -> Key {
     Key { pk: conversation_partition(organization, conversation), sk: format!("{MESSAGE_PREFIX}{id}") }
-}
-
-/// The message's id of a sort key made by [`message`].
-#[must_use]
-pub fn message_of(sk: &str) -> Option<MessageId> {
-    sk.strip_prefix(MESSAGE_PREFIX)?.parse().ok()
 }
 
 /// What was sent under an idempotency key.
@@ -117,22 +102,21 @@ pub fn first_seen(organization: &OrganizationId, conversation: &ConversationId, 
     }
 }
 
-/// The partition of the statuses that came before their message.
+/// The message that has an external id. The id is hashed: the provider may give it more bytes than a key takes.
 #[must_use]
-pub fn parked_partition(organization: &OrganizationId, external_id: &str) -> String {
-    format!("ORG#{organization}#PARKED#{external_id}")
+pub fn external(organization: &OrganizationId, id: &ExternalId) -> Key {
+    let ExternalId { channel, account, id } = id;
+    let hash = fingerprint("external/1", format!("{channel}#{account}#{id}").as_bytes());
+    Key { pk: format!("ORG#{organization}#EXTERNAL#{hash}"), sk: "MESSAGE".into() }
 }
+
+/// How the sort keys of statuses that came before their message begin.
+pub const STATUS_PREFIX: &str = "STATUS#";
 
 /// A status that came before its message.
 #[must_use]
-pub fn parked(organization: &OrganizationId, external_id: &str, status: &str) -> Key {
-    Key { pk: parked_partition(organization, external_id), sk: format!("STATUS#{status}") }
-}
-
-/// The value of [`EXTERNAL_KEY`].
-#[must_use]
-pub fn external(organization: &OrganizationId, external_id: &str) -> String {
-    format!("ORG#{organization}#{external_id}")
+pub fn parked(organization: &OrganizationId, id: &ExternalId, status: &str) -> Key {
+    Key { sk: format!("{STATUS_PREFIX}{status}"), ..external(organization, id) }
 }
 
 /// The value of [`INBOX_KEY`].
@@ -229,6 +213,9 @@ mod tests {
             key(self::message(&acme, &conversation, &message)),
             "ORG#acme#CONVERSATION#0123456789abcdef0123456789abcdef | MESSAGE#1767877200000-0123456789abcdef0123456789abcdef"
         );
+        let id = ExternalId { channel: Channel::Whatsapp, account: account.clone(), id: "wamid.A".into() };
+        let external_key = "ORG#acme#EXTERNAL#ba515b5768fb79f22011a06532aefb16 | MESSAGE";
+        assert_eq!(key(external(&acme, &id)), external_key);
         assert_eq!(inbox(&acme, Channel::Instagram), "ORG#acme#instagram");
         assert_eq!(inbox_sort(5, &conversation), "0000000000005#0123456789abcdef0123456789abcdef");
         assert_eq!(key(quarantine("2026-11-23", "ab", 2)), "QUARANTINE#2026-11-23 | ab#002");
@@ -240,16 +227,5 @@ mod tests {
         assert_eq!(check_sort(5, &acme, Platform::Whatsapp), "0000000000005#acme#whatsapp");
         assert!(check_sort(5, &acme, Platform::Whatsapp) < check_sort_until(5));
         assert_eq!(quarantine_of_nobody(Platform::Facebook, &account), "QUARANTINE#facebook#700100200300402");
-    }
-
-    #[test]
-    fn ids_are_read_back_from_keys() {
-        let acme: OrganizationId = "acme".parse().unwrap();
-        let conversation: ConversationId = "0123456789abcdef0123456789abcdef".parse().unwrap();
-        let message: MessageId = "1767877200000-0123456789abcdef0123456789abcdef".parse().unwrap();
-        let key = self::message(&acme, &conversation, &message);
-
-        assert_eq!(conversation_of(&key.pk), Some(conversation));
-        assert_eq!(message_of(&key.sk), Some(message));
     }
 }

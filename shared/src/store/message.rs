@@ -151,6 +151,12 @@ impl Message {
         parts <= CONTENT_MAX_BYTES && content.text.as_ref().is_none_or(|text| text.len() <= CONTENT_MAX_BYTES)
     }
 
+    /// Whether the customer wrote it.
+    #[must_use]
+    pub fn is_from_customer(&self) -> bool {
+        self.direction == Direction::Inbound && self.sender == Sender::Customer
+    }
+
     /// The same message in a status.
     #[must_use]
     pub fn with_status(self, status: Status, at: i64) -> Self {
@@ -188,12 +194,8 @@ impl Message {
         }
     }
 
-    pub(super) fn to_item(&self, organization: &OrganizationId) -> Result<Item> {
-        let mut item = write(self)?;
-        if let Some(external_id) = &self.external_id {
-            item.insert(keys::EXTERNAL_KEY.into(), s(keys::external(organization, external_id)));
-        }
-        Ok(item)
+    pub(super) fn to_item(&self) -> Result<Item> {
+        write(self)
     }
 }
 
@@ -209,28 +211,26 @@ fn stored_parts(parts: &Map<String, Value>) -> Option<String> {
 }
 
 /// What became of a received message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Whether it came for the first time.
     pub stored: Stored,
+    /// The conversation that it is stored under: where it came to first.
+    pub conversation: ConversationId,
+    /// Its id: of the time that was told first.
+    pub id: MessageId,
     /// When it came for the first time, epoch microseconds.
     pub received_at: i64,
 }
 
-impl Store {
-    /// Puts a message that is not there yet.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub async fn put_message(&self, organization: &OrganizationId, message: &Message) -> Result<Received> {
-        let key = keys::message(organization, &message.conversation_id, &message.id);
-        let existing = self.put_if_absent(&key, message.to_item(organization)?).await?;
-        Ok(match existing {
-            None => Received { stored: Stored::New, received_at: message.received_at },
-            Some(item) => Received { stored: Stored::Duplicate, received_at: number(&item, "receivedAt").unwrap_or(0) },
-        })
+impl Received {
+    /// Whether it is stored as it was told.
+    pub(super) fn is(&self, message: &Message) -> bool {
+        self.conversation == message.conversation_id && self.id == message.id
     }
+}
 
+impl Store {
     /// When a message whose time is unusable or not its own was first seen: the same answer however often it comes.
     ///
     /// # Errors
@@ -257,7 +257,8 @@ impl Store {
         conversation: &ConversationId,
         id: &MessageId,
     ) -> Result<Option<Message>> {
-        self.get(&keys::message(organization, conversation, id)).await
+        let item = self.get_item(&keys::message(organization, conversation, id)).await?;
+        item.filter(is_message).map(read).transpose()
     }
 
     /// One message of a conversation, wherever its partitions hold it.
@@ -278,52 +279,24 @@ impl Store {
         Ok(None)
     }
 
-    /// The message that the provider calls `external_id`.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub async fn message_by_external_id(
-        &self,
-        organization: &OrganizationId,
-        external_id: &str,
-    ) -> Result<Option<(ConversationId, MessageId)>> {
-        let output = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(keys::BY_EXTERNAL_ID)
-            .key_condition_expression("#key = :key")
-            .expression_attribute_names("#key", keys::EXTERNAL_KEY)
-            .expression_attribute_values(":key", s(keys::external(organization, external_id)))
-            .limit(1)
-            .send()
-            .await
-            .map_err(|error| fault("Query", &error))?;
-        let location = output.items.unwrap_or_default().into_iter().next().and_then(|item| {
-            let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-            Some((keys::conversation_of(text(keys::PK)?)?, keys::message_of(text(keys::SK)?)?))
-        });
-        Ok(location)
-    }
-
-    /// The customer's newest message.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub(super) async fn last_of_customer(
+    /// The newest of the messages that count, and the highest id of those of its time.
+    pub(super) async fn newest(
         &self,
         organization: &OrganizationId,
         partitions: &[ConversationId],
-    ) -> Result<Option<Message>> {
+        counts: impl Fn(&Message) -> bool,
+    ) -> Result<Option<(Message, MessageId)>> {
         const PAGE: usize = 50;
         let mut before = None;
         loop {
             let (messages, next) = self.messages(organization, partitions, before.as_ref(), PAGE).await?;
-            let mut messages = messages.into_iter();
-            let last =
-                messages.find(|message| message.direction == Direction::Inbound && message.sender == Sender::Customer);
-            if last.is_some() || next.is_none() {
-                return Ok(last);
+            if let Some(newest) = messages.iter().find(|message| counts(message)) {
+                let of_its_time = messages.iter().filter(|other| other.id.epoch_ms() == newest.id.epoch_ms());
+                let highest = of_its_time.filter(|other| counts(other)).map(|other| &other.id).max();
+                return Ok(highest.map(|highest| (newest.clone(), highest.clone())));
+            }
+            if next.is_none() {
+                return Ok(None);
             }
             before = next;
         }
@@ -388,7 +361,7 @@ impl Store {
                 .send()
                 .await
                 .map_err(|error| fault("Query", &error))?;
-            for item in output.items.unwrap_or_default() {
+            for item in output.items.unwrap_or_default().into_iter().filter(is_message) {
                 let message: Message = read(item)?;
                 if Some(&message.id) != before {
                     messages.push(message);
@@ -567,6 +540,11 @@ impl Written {
         };
         Ok((stored, item.map(read).transpose()?))
     }
+}
+
+/// A key may stand there alone: its message has gone.
+pub(super) fn is_message(item: &Item) -> bool {
+    item.contains_key("id")
 }
 
 /// A number attribute of an item.

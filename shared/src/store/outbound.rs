@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::{
-    Activity, AuditAction, AuditEntry, Conversation, Item, LastMessage, Message, MessageType, Store, Written,
+    Activity, AuditAction, AuditEntry, Conversation, ExternalId, Item, LastMessage, Message, MessageType, Store,
+    Written,
     expression::{Expression, n, s},
+    external_id::EXTERNAL_ID,
     keys, with_key,
 };
 use crate::{
@@ -219,7 +221,7 @@ impl Store {
         for _ in 0..RACES {
             let mut writes = vec![
                 put(with_key(item.clone(), &used), &free)?,
-                put(with_key(message.to_item(organization)?, &message_key), &absent)?,
+                put(with_key(message.to_item()?, &message_key), &absent)?,
             ];
             writes.extend(telling.clone());
             writes.extend(audit.iter().map(|audit| self.audit_write(organization, audit)).collect::<Result<Vec<_>>>()?);
@@ -262,6 +264,23 @@ impl Store {
         }
     }
 
+    /// The external id, where it names the message now. The message has left, whatever becomes of that: a status or an echo will
+    /// tell the id once more.
+    async fn named<'a>(
+        &self,
+        organization: &OrganizationId,
+        external_id: &'a ExternalId,
+        message: &Message,
+    ) -> Option<&'a ExternalId> {
+        match self.name(organization, external_id, message).await {
+            Ok(named) => named.is(message).then_some(external_id),
+            Err(error) => {
+                warn!("what the provider calls a reply was not stored: {}", causes(&error));
+                None
+            }
+        }
+    }
+
     /// Stores what came of sending. A status that came back meanwhile stays: nothing is lowered.
     ///
     /// # Errors
@@ -274,11 +293,13 @@ impl Store {
         now_ms: i64,
     ) -> Result<Message> {
         let key = keys::message(organization, &message.conversation_id, &message.id);
-        let with_external = |expression: Expression| match &outcome.external_id {
-            Some(id) => {
-                expression.set("externalId", s(id)).set(keys::EXTERNAL_KEY, s(keys::external(organization, id)))
-            }
-            None => expression,
+        // Before the message says it: what says its external id is always found by it.
+        let external_id = match &outcome.external_id {
+            Some(external_id) => self.named(organization, external_id, message).await,
+            None => None,
+        };
+        let with_external = |expression: Expression| {
+            expression.set_some(EXTERNAL_ID, external_id.map(|external_id| s(&external_id.id)))
         };
         let answer = serde_dynamo::to_attribute_value(outcome.answer).map_err(Error::internal)?;
         let mut raise = with_external(Expression::default())
@@ -312,8 +333,8 @@ pub struct Outcome {
     pub answer: Answer,
     /// Where the message stands.
     pub status: Status,
-    /// The provider's id, where it told one.
-    pub external_id: Option<String>,
+    /// What the provider calls it, where it told that.
+    pub external_id: Option<ExternalId>,
     /// Why it failed.
     pub error: Option<ProviderError>,
 }

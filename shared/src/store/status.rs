@@ -3,9 +3,12 @@
 use serde::Deserialize;
 
 use super::{
-    Item, Store, Written,
+    ExternalId, Item, Store, Written,
     expression::{Expression, n, s},
-    fault, keys, read,
+    external_id::EXTERNAL_ID,
+    fault, keys,
+    message::is_message,
+    read,
 };
 use crate::{
     error::{Error, Result},
@@ -21,8 +24,8 @@ pub struct Update {
     pub status: Status,
     /// When, epoch milliseconds.
     pub at: i64,
-    /// The provider's id of the message, where it is not known yet.
-    pub external_id: Option<String>,
+    /// What the provider calls the message, where that may not be known yet.
+    pub external_id: Option<ExternalId>,
     /// Why it failed.
     pub error: Option<ProviderError>,
 }
@@ -59,7 +62,8 @@ struct ParkedStatus {
 }
 
 impl Store {
-    /// Raises a message's status: one write, never a lower one.
+    /// Raises a message's status, never to a lower one: one write, and two more where the provider tells for the first time what it
+    /// calls the message.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -70,26 +74,27 @@ impl Store {
         id: &MessageId,
         update: &Update,
     ) -> Result<Change> {
-        let mut raise = Expression::default()
+        let raise = Expression::default()
             .set("status", s(update.status.as_str()))
             .set("statusRank", n(update.status.rank()))
             .set_entry("statusHistory", update.status.as_str(), n(update.at))
             .if_compares("statusRank", "<", n(update.status.rank()));
-        if let Some(external_id) = &update.external_id {
-            raise = raise
-                .set_if_absent("externalId", s(external_id))
-                .set_if_absent(keys::EXTERNAL_KEY, s(keys::external(organization, external_id)));
-        }
-        raise = match &update.error {
+        let raise = match &update.error {
             Some(error) => raise.set("error", serde_dynamo::to_attribute_value(error).map_err(Error::internal)?),
             // A message that arrives after all has not failed.
             None => raise.remove("error"),
         };
-        Ok(match self.update(&keys::message(organization, conversation, id), raise).await? {
-            Written::Done(_) => Change::Raised,
-            Written::Refused(Some(_)) => Change::Unchanged,
-            Written::Refused(None) => Change::NoMessage,
-        })
+        let (change, item) = match self.update(&keys::message(organization, conversation, id), raise).await? {
+            Written::Done(item) => (Change::Raised, item),
+            Written::Refused(Some(item)) if is_message(&item) => (Change::Unchanged, item),
+            Written::Refused(_) => return Ok(Change::NoMessage),
+        };
+        if let Some(external_id) = &update.external_id
+            && !item.contains_key(EXTERNAL_ID)
+        {
+            self.name_sent(organization, external_id, &read(item)?).await?;
+        }
+        Ok(change)
     }
 
     /// Raises the status of the message that the provider calls so; parks it where that is not known yet.
@@ -99,12 +104,13 @@ impl Store {
     pub async fn raise_status_by_external_id(
         &self,
         organization: &OrganizationId,
+        external_id: &ExternalId,
         change: &StatusChange,
         now_ms: i64,
     ) -> Result<Settled> {
         let at = change.timestamp.unwrap_or(now_ms);
         let update = Update { status: change.status, at, external_id: None, error: change.error.clone() };
-        if let Some((conversation, id)) = self.message_by_external_id(organization, &change.external_id).await? {
+        if let Some((conversation, id)) = self.message_by_external_id(organization, external_id).await? {
             return Ok(Settled::Applied(self.raise_status(organization, &conversation, &id, &update).await?));
         }
         let mut item = Item::from([
@@ -115,9 +121,9 @@ impl Store {
         if let Some(error) = &change.error {
             item.insert("error".into(), serde_dynamo::to_attribute_value(error).map_err(Error::internal)?);
         }
-        self.put_if_absent(&keys::parked(organization, &change.external_id, change.status.as_str()), item).await?;
+        self.put_if_absent(&keys::parked(organization, external_id, change.status.as_str()), item).await?;
         // The message may have come between the look-up and the put.
-        match self.message_by_external_id(organization, &change.external_id).await? {
+        match self.message_by_external_id(organization, external_id).await? {
             Some((conversation, id)) => {
                 Ok(Settled::Applied(self.raise_status(organization, &conversation, &id, &update).await?))
             }
@@ -134,16 +140,18 @@ impl Store {
         organization: &OrganizationId,
         conversation: &ConversationId,
         id: &MessageId,
-        external_id: &str,
+        external_id: &ExternalId,
     ) -> Result<()> {
         let output = self
             .client
             .query()
             .table_name(&self.table)
             .consistent_read(true)
-            .key_condition_expression("#pk = :pk")
+            .key_condition_expression("#pk = :pk AND begins_with(#sk, :status)")
             .expression_attribute_names("#pk", keys::PK)
-            .expression_attribute_values(":pk", s(keys::parked_partition(organization, external_id)))
+            .expression_attribute_names("#sk", keys::SK)
+            .expression_attribute_values(":pk", s(keys::external(organization, external_id).pk))
+            .expression_attribute_values(":status", s(keys::STATUS_PREFIX))
             .send()
             .await
             .map_err(|error| fault("Query", &error))?;

@@ -1,14 +1,15 @@
 //! A conversation receives messages: each put and the conversation told of them, side by side.
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{Activity, LastMessage, Message, Received, Recorded, Store, Stored};
+use super::{
+    Activity, ExternalId, INSERTS, LastMessage, Message, Received, Recorded, Store, Stored, external_id, keys, with_key,
+};
 use crate::{
     error::Result,
     event::Customer,
-    id::{AccountId, OrganizationId},
+    id::{AccountId, MessageId, OrganizationId},
     identity::Identity,
-    message::{Direction, Sender},
     platform::Channel,
 };
 
@@ -36,8 +37,24 @@ pub struct Arrival {
     pub opens_window: bool,
 }
 
-/// How many puts of one thread are under way at once.
-const PUTS: usize = 32;
+/// How many calls that store messages of one thread are under way at once.
+const CALLS: usize = 8;
+/// How many messages one call stores: each is two items.
+const MESSAGES_PER_CALL: usize = INSERTS / 2;
+/// How many messages that had come before are looked at at once.
+const LOOK_UPS: usize = 32;
+
+impl Thread {
+    fn external_id(&self, message: &Message) -> Option<ExternalId> {
+        let id = message.external_id.as_ref()?;
+        // Who records messages names them within a conversation; a platform's ids are unique on the account.
+        let id = match self.channel.platform() {
+            Some(_) => id.clone(),
+            None => format!("{}#{id}", message.conversation_id),
+        };
+        Some(ExternalId { channel: self.channel, account: self.account.clone(), id })
+    }
+}
 
 impl Store {
     /// Stores messages of one conversation. Harmless to repeat, free of order.
@@ -51,40 +68,112 @@ impl Store {
         arrivals: &[Arrival],
         now_ms: i64,
     ) -> Result<Vec<Received>> {
-        let Some(told) = activity(thread, arrivals, None) else { return Ok(Vec::new()) };
-        let puts =
-            stream::iter(0..arrivals.len()).map(|index| self.put_message(organization, &arrivals[index].message));
-        let puts = puts.buffered(PUTS).collect::<Vec<Result<Received>>>();
+        let Some(told) = activity(thread, arrivals, &[]) else { return Ok(Vec::new()) };
+        let calls: Vec<_> =
+            arrivals.chunks(MESSAGES_PER_CALL).map(|some| self.store(organization, thread, some)).collect();
+        let calls = stream::iter(calls).buffered(CALLS).collect::<Vec<_>>();
         let recorded = self.record_activity(organization, &told, now_ms);
-        let (received, recorded) = futures_util::future::join(puts, recorded).await;
-        let recorded = recorded?;
+        let (calls, recorded) = futures_util::future::join(calls, recorded).await;
+        let mut recorded = recorded?;
+        let mut failure = None;
+        let mut received: Vec<Option<Received>> = Vec::new();
+        for (stored, some) in calls.into_iter().zip(arrivals.chunks(MESSAGES_PER_CALL)) {
+            match stored {
+                Ok(stored) => received.extend(stored.into_iter().map(Some)),
+                Err(error) => {
+                    received.extend(some.iter().map(|_| None));
+                    failure = Some(error);
+                }
+            }
+        }
+        let untrue: Vec<&MessageId> = arrivals
+            .iter()
+            .zip(&received)
+            .filter(|(arrival, received)| received.as_ref().is_some_and(|received| !received.is(&arrival.message)))
+            .map(|(arrival, _)| &arrival.message.id)
+            .collect();
+        if !untrue.is_empty() {
+            self.withdraw_activity(organization, &told, &recorded, &untrue).await?;
+            recorded = Recorded::Behind(None);
+        }
         // Also where a put failed, what was known before must not stand there as news: the repetition could not tell any more.
-        if let Some(activity) = activity(thread, arrivals, Some(&received))
-            && (matches!(recorded, Recorded::Done(_)) || received.iter().all(Result::is_ok))
+        if let Some(activity) = activity(thread, arrivals, &received)
+            && (matches!(recorded, Recorded::Done(_)) || failure.is_none())
         {
             self.settle_activity(organization, &told, recorded, &activity, now_ms).await?;
         }
-        received.into_iter().collect()
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(received.into_iter().flatten().collect()),
+        }
+    }
+
+    /// Stores messages, each with what names it, in one call where all are new.
+    async fn store(
+        &self,
+        organization: &OrganizationId,
+        thread: &Thread,
+        arrivals: &[Arrival],
+    ) -> Result<Vec<Received>> {
+        let external_ids: Vec<_> = arrivals.iter().map(|arrival| thread.external_id(&arrival.message)).collect();
+        let mut items = Vec::with_capacity(2 * arrivals.len());
+        for (Arrival { message, .. }, external_id) in arrivals.iter().zip(&external_ids) {
+            let key = keys::message(organization, &message.conversation_id, &message.id);
+            items.push(with_key(message.to_item()?, &key));
+            items.extend(external_id.as_ref().map(|id| external_id::naming(organization, id, message)));
+        }
+        let mut absent = self.insert(&items).await?.into_iter();
+        let mut settled = Vec::with_capacity(arrivals.len());
+        for (Arrival { message, .. }, external_id) in arrivals.iter().zip(&external_ids) {
+            let is_new = absent.next().unwrap_or_default();
+            let is_named = external_id.is_none() || absent.next().unwrap_or_default();
+            settled.push(async move {
+                match external_id {
+                    Some(id) if !is_named => self.settle_external_id(organization, id, message, is_new).await,
+                    _ => self.received(organization, message, is_new).await,
+                }
+            });
+        }
+        stream::iter(settled).buffered(LOOK_UPS).try_collect().await
+    }
+
+    /// What became of a message that has its external id.
+    async fn received(&self, organization: &OrganizationId, message: &Message, is_new: bool) -> Result<Received> {
+        let (stored, received_at) = if is_new {
+            (Stored::New, message.received_at)
+        } else {
+            let known = self.message(organization, &message.conversation_id, &message.id).await?;
+            (Stored::Duplicate, known.map_or(message.received_at, |known| known.received_at))
+        };
+        Ok(Received { stored, conversation: message.conversation_id.clone(), id: message.id.clone(), received_at })
     }
 }
 
-/// What the messages change on their conversation; with `received`, messages that had come before count with their first arrival.
-fn activity(thread: &Thread, arrivals: &[Arrival], received: Option<&[Result<Received>]>) -> Option<Activity> {
-    let arrived_at = |index: usize| match received.and_then(|received| received.get(index)) {
-        Some(Ok(Received { stored: Stored::Duplicate, received_at })) => *received_at,
-        _ => arrivals[index].message.received_at,
-    };
-    let newest =
-        (0..arrivals.len()).max_by_key(|index| (arrivals[*index].message.id.epoch_ms(), arrived_at(*index)))?;
-    let highest = arrivals.iter().map(|arrival| &arrival.message.id).max()?;
-    let inbound: Vec<usize> = (0..arrivals.len())
-        .filter(|index| {
-            let message = &arrivals[*index].message;
-            message.direction == Direction::Inbound && message.sender == Sender::Customer
+/// What the messages change on their conversation; with `received`, messages that had come before count with their first
+/// arrival and time, and not at all where they belong elsewhere. `None` where nothing is left.
+fn activity(thread: &Thread, arrivals: &[Arrival], received: &[Option<Received>]) -> Option<Activity> {
+    struct Arrived<'a> {
+        arrival: &'a Arrival,
+        id: &'a MessageId,
+        at: i64,
+    }
+    let arrived: Vec<_> = (0..arrivals.len())
+        .filter_map(|index| {
+            let arrival = &arrivals[index];
+            Some(match received.get(index).and_then(Option::as_ref) {
+                None => Arrived { arrival, id: &arrival.message.id, at: arrival.message.received_at },
+                Some(first) if first.conversation == arrival.message.conversation_id => {
+                    Arrived { arrival, id: &first.id, at: first.received_at }
+                }
+                Some(_) => return None,
+            })
         })
         .collect();
-    let last_received = inbound.iter().copied().max_by_key(|index| arrived_at(*index));
-    let last = &arrivals[newest];
+    let newest = arrived.iter().max_by_key(|arrived| (arrived.id.epoch_ms(), arrived.at))?;
+    let highest = arrived.iter().map(|arrived| arrived.id).max()?;
+    let inbound = || arrived.iter().filter(|arrived| arrived.arrival.message.is_from_customer());
+    let last_received = inbound().max_by_key(|arrived| arrived.at);
+    let opening = arrived.iter().filter(|arrived| arrived.arrival.opens_window);
     Some(Activity {
         conversation: thread.identity.conversation.clone(),
         also: thread.identity.also.clone(),
@@ -94,17 +183,13 @@ fn activity(thread: &Thread, arrivals: &[Arrival], received: Option<&[Result<Rec
         last: LastMessage {
             // Of one millisecond, the highest id is the one that a repetition is compared with.
             id: highest.clone(),
-            text: last.preview.clone(),
-            sender: last.message.sender,
-            received_at: arrived_at(newest),
+            text: newest.arrival.preview.clone(),
+            sender: newest.arrival.message.sender,
+            received_at: newest.at,
         },
-        last_inbound_at: arrivals
-            .iter()
-            .filter(|arrival| arrival.opens_window)
-            .map(|arrival| arrival.message.id.epoch_ms())
-            .max(),
-        last_received_at: last_received.map(arrived_at),
-        last_received: last_received.map(|index| arrivals[index].message.id.clone()),
-        first_inbound: inbound.iter().map(|index| arrivals[*index].message.id.clone()).min(),
+        last_inbound_at: opening.map(|arrived| arrived.id.epoch_ms()).max(),
+        last_received_at: last_received.map(|arrived| arrived.at),
+        last_received: last_received.map(|arrived| arrived.id.clone()),
+        first_inbound: inbound().map(|arrived| arrived.id.clone()).min(),
     })
 }

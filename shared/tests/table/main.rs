@@ -9,6 +9,7 @@ mod inbox;
 mod integrations;
 mod moving;
 mod numbers;
+mod one_message;
 mod quarantine;
 mod receiving;
 mod sending;

@@ -156,13 +156,16 @@ async fn what_came_of_a_send_never_lowers_a_status_that_came_before() {
         store.raise_status(&account.organization, &message.conversation_id, &message.id, &update).await.unwrap();
 
         let external_id = format!("wamid.{}", before.as_str());
-        let finished =
-            store.finish_reply(&account.organization, &message, &accepted(&external_id), at(2)).await.unwrap();
+        let finished = store
+            .finish_reply(&account.organization, &message, &accepted(&account, &external_id), at(2))
+            .await
+            .unwrap();
 
         assert_eq!(finished.status, Some(before));
         assert_eq!(finished.answer, Some(Answer::Accepted));
         assert_eq!(finished.external_id.as_deref(), Some(external_id.as_str()));
-        let found = store.message_by_external_id(&account.organization, &external_id).await.unwrap();
+        let found =
+            store.message_by_external_id(&account.organization, &account.external_id(&external_id)).await.unwrap();
         assert_eq!(found, Some((message.conversation_id, message.id)));
     }
 }
@@ -176,12 +179,13 @@ async fn what_came_of_a_send_is_stored() {
         Outcome { answer: Answer::Rejected, status: Status::Failed, external_id: None, error: Some(error.clone()) };
     let unknown = Outcome { answer: Answer::Unknown, status: Status::Unknown, external_id: None, error: None };
 
-    for outcome in [accepted("wamid.1"), rejected, unknown] {
+    for outcome in [accepted(&account, "wamid.1"), rejected, unknown] {
         let message = begun(&account, &store, &account.conversation_id(&anna()), 10).await;
         for _ in 0..2 {
             let finished = store.finish_reply(&account.organization, &message, &outcome, at(20)).await.unwrap();
             assert_eq!((finished.status, finished.answer), (Some(outcome.status), Some(outcome.answer)));
-            assert_eq!((&finished.external_id, &finished.error), (&outcome.external_id, &outcome.error));
+            let external_id = outcome.external_id.as_ref().map(|external_id| &external_id.id);
+            assert_eq!((finished.external_id.as_ref(), &finished.error), (external_id, &outcome.error));
             assert_eq!(finished.status_history.unwrap()[outcome.status.as_str()], at(20));
         }
     }

@@ -22,8 +22,9 @@ pub fn reply(text: &str) -> Reply {
     Reply { text: text.into(), reply_to: None }
 }
 
-pub fn accepted(external_id: &str) -> Outcome {
-    Outcome { answer: Answer::Accepted, status: Status::Accepted, external_id: Some(external_id.into()), error: None }
+pub fn accepted(account: &Account, external_id: &str) -> Outcome {
+    let external_id = Some(account.external_id(external_id));
+    Outcome { answer: Answer::Accepted, status: Status::Accepted, external_id, error: None }
 }
 
 /// A reply that is on its way to the provider.
@@ -39,7 +40,10 @@ pub async fn begun(account: &Account, store: &Store, conversation: &Conversation
 /// A reply that the provider has taken.
 async fn sent(account: &Account, store: &Store, external_id: &str) -> Message {
     let message = begun(account, store, &account.conversation_id(&anna()), 10).await;
-    store.finish_reply(&account.organization, &message, &accepted(external_id), delivery(11) / 1000).await.unwrap()
+    store
+        .finish_reply(&account.organization, &message, &accepted(account, external_id), delivery(11) / 1000)
+        .await
+        .unwrap()
 }
 
 async fn stored(account: &Account, store: &Store, message: &Message) -> Message {
@@ -189,7 +193,8 @@ async fn callback_data_of_another_organization_changes_nothing_there() {
     other.receives(&store, 2, vec![event(EventKind::Echo(echoed))]).await;
 
     assert_eq!(stored(&account, &store, &message).await, message);
-    assert_eq!(table.partition(&keys::parked_partition(&account.organization, "wamid.1")).await, []);
+    let waiting = table.partition(&keys::external(&account.organization, &account.external_id("wamid.1")).pk).await;
+    assert_eq!(waiting.len(), 1, "what names the message, and no status");
 }
 
 #[tokio::test]
@@ -269,7 +274,10 @@ async fn an_echo_is_the_reply_however_much_was_written_since() {
     account.receives(&store, 1, vec![inbound(&customer, "m.in", 0)]).await;
     let id = account.conversation_id(&customer);
     let known = begun(&account, &store, &id, 10).await;
-    store.finish_reply(&account.organization, &known, &accepted("m.known"), delivery(11) / 1000).await.unwrap();
+    store
+        .finish_reply(&account.organization, &known, &accepted(&account, "m.known"), delivery(11) / 1000)
+        .await
+        .unwrap();
     let waiting = begun(&account, &store, &id, 12).await;
     let since = (1..50).map(|second| inbound(&customer, &format!("m.{second}"), 20 + DELAY_SECS + second));
     account.receives(&store, 2, since.collect()).await;
@@ -296,7 +304,8 @@ async fn a_status_of_an_unknown_message_by_callback_data_waits_by_its_external_i
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
     let nobody = account.conversation_id(&phone("1"));
-    let update = Update { status: Status::Sent, at: at(1), external_id: Some("wamid.7".into()), error: None };
+    let update =
+        Update { status: Status::Sent, at: at(1), external_id: Some(account.external_id("wamid.7")), error: None };
     let message = sent(&account, &store, "wamid.1").await;
 
     let raised = store.raise_status(&account.organization, &nobody, &message.id, &update).await.unwrap();
@@ -306,5 +315,8 @@ async fn a_status_of_an_unknown_message_by_callback_data_waits_by_its_external_i
 
     assert_eq!(raised, Change::NoMessage);
     assert_eq!(table.partition(&keys::conversation_partition(&account.organization, &nobody)).await, []);
-    assert_eq!(table.partition(&keys::parked_partition(&account.organization, "wamid.7")).await.len(), 1);
+    assert_eq!(
+        table.partition(&keys::external(&account.organization, &account.external_id("wamid.7")).pk).await.len(),
+        1
+    );
 }

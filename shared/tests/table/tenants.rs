@@ -11,7 +11,7 @@ use shared::{
     inbound::callback_data,
     message::Status,
     platform::Channel,
-    store::{Begun, Changes, InboxFilter, Message, ReactionEntry, Store, Update, Writing, keys},
+    store::{Arrival, Begun, Changes, InboxFilter, Message, ReactionEntry, Store, Thread, Update, Writing, keys},
 };
 
 use crate::{
@@ -41,7 +41,7 @@ async fn victim(store: &Store) -> Victim {
     let writing = Writing { conversation: &conversation, operator: "olga", key: KEY };
     let begun = store.begin_reply(organization, &addressed, writing, &reply("Hi"), delivery(4)).await.unwrap();
     let Begun::New(sent) = begun else { panic!() };
-    let sent = store.finish_reply(organization, &sent, &accepted("wamid.out"), at(5)).await.unwrap();
+    let sent = store.finish_reply(organization, &sent, &accepted(&account, "wamid.out"), at(5)).await.unwrap();
     Victim { account, conversation, sent }
 }
 
@@ -50,14 +50,15 @@ impl Victim {
     async fn everything(&self, table: &Table) -> Vec<Vec<BTreeMap<String, AttributeValue>>> {
         let organization = &self.account.organization;
         let by_user = self.account.conversation_id(&user("DE.8172"));
+        let external = |id: &str| keys::external(organization, &self.account.external_id(id)).pk;
         let mut everything = Vec::new();
         for partition in [
             keys::organization(organization),
             keys::conversation_partition(organization, &self.conversation),
             keys::conversation_partition(organization, &by_user),
-            keys::parked_partition(organization, "wamid.parked"),
-            keys::parked_partition(organization, "wamid.out"),
-            keys::parked_partition(organization, "wamid.in"),
+            external("wamid.parked"),
+            external("wamid.out"),
+            external("wamid.in"),
         ] {
             everything.push(table.partition(&partition).await);
         }
@@ -82,7 +83,7 @@ async fn another_organization_reads_nothing() {
     assert_eq!(store.message(&other, conversation, &sent.id).await.unwrap(), None);
     assert_eq!(store.message_of(&other, &partitions, &sent.id).await.unwrap(), None);
     for external_id in ["wamid.in", "wamid.out", "wamid.parked"] {
-        assert_eq!(store.message_by_external_id(&other, external_id).await.unwrap(), None);
+        assert_eq!(store.message_by_external_id(&other, &victim.account.external_id(external_id)).await.unwrap(), None);
     }
     assert_eq!(store.messages(&other, &partitions, None, 100).await.unwrap(), (vec![], None));
     assert_eq!(store.messages(&other, &partitions, Some(&sent.id), 100).await.unwrap(), (vec![], None));
@@ -104,23 +105,35 @@ async fn another_organization_changes_nothing() {
     let before = victim.everything(&table).await;
     let other = Account::whatsapp().organization;
     let (conversation, sent) = (&victim.conversation, &victim.sent);
+    let external = |id: &str| victim.account.external_id(id);
 
     let changes = Changes { read_up_to: Some(i64::MAX), unread: true, ..Changes::default() };
     let refused = store.change_conversation(&other, conversation, &changes, 1).await;
     assert!(matches!(refused, Err(Error::ConversationNotFound)), "{refused:?}");
-    let finished = store.finish_reply(&other, sent, &accepted("wamid.stolen"), at(6)).await;
+    let finished = store.finish_reply(&other, sent, &accepted(&victim.account, "wamid.stolen"), at(6)).await;
     assert!(finished.is_err(), "{finished:?}");
-    let update = Update { status: Status::Read, at: at(9), external_id: Some("wamid.x".into()), error: None };
+    let update = Update { status: Status::Read, at: at(9), external_id: Some(external("wamid.x")), error: None };
     store.raise_status(&other, conversation, &sent.id, &update).await.unwrap();
-    store.raise_status_by_external_id(&other, &status("wamid.out", Status::Read, 9), at(9)).await.unwrap();
-    store.apply_parked(&other, conversation, &sent.id, "wamid.parked").await.unwrap();
+    store
+        .raise_status_by_external_id(&other, &external("wamid.out"), &status("wamid.out", Status::Read, 9), at(9))
+        .await
+        .unwrap();
+    store.apply_parked(&other, conversation, &sent.id, &external("wamid.parked")).await.unwrap();
     store.raise_watermark(&other, conversation, Status::Read, at(9)).await.unwrap();
     store.edit(&other, conversation, &sent.id, &Content::text("forged"), at(9)).await.unwrap();
     store.unsend(&other, conversation, &sent.id, at(9)).await.unwrap();
     store.change_preview(&other, &Message { text: Some("forged".into()), ..sent.clone() }).await.unwrap();
     let reaction = ReactionEntry { emoji: Some("x".into()), at: at(9), ids: vec!["r".into()] };
     store.react(&other, conversation, &sent.id, Party::Customer, reaction).await.unwrap();
-    store.put_message(&other, &Message { text: Some("forged".into()), ..sent.clone() }).await.unwrap();
+    let forged = Message { text: Some("forged".into()), ..sent.clone() };
+    let thread = Thread {
+        identity: victim.account.identity(&anna()),
+        channel: victim.account.platform.into(),
+        account: victim.account.id.clone(),
+        customer: anna(),
+    };
+    let arrival = Arrival { message: forged, preview: "forged".into(), opens_window: true };
+    store.receive(&other, &thread, &[arrival], at(9)).await.unwrap();
     store.first_seen(&other, conversation, "wamid.in", 1).await.unwrap();
     let addressed = victim.account.addressed(&store, conversation).await;
     let writing = Writing { conversation, operator: "eve", key: KEY };
