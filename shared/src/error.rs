@@ -20,9 +20,9 @@ pub enum Error {
     #[error("this cursor belongs to another list: start again without `cursor`")]
     InvalidCursor,
     #[error(
-        "send an `Idempotency-Key` header of 1 to 64 visible ASCII characters, and the same one when you repeat the request"
+        "an `Idempotency-Key` header has 1 to 64 visible ASCII characters: send such a one, and the same when you repeat the request"
     )]
-    IdempotencyKeyRequired,
+    InvalidIdempotencyKey,
     #[error("360dialog refuses this API key: copy it again from the 360dialog hub, or generate a new one")]
     InvalidCredentials,
     #[error("this API key speaks for another account: check the id, or use the key of this account")]
@@ -92,7 +92,7 @@ impl Error {
             Self::InvalidBody { .. } => (StatusCode::BAD_REQUEST, "INVALID_BODY"),
             Self::InvalidParameter { .. } => (StatusCode::BAD_REQUEST, "INVALID_PARAMETER"),
             Self::InvalidCursor => (StatusCode::BAD_REQUEST, "INVALID_CURSOR"),
-            Self::IdempotencyKeyRequired => (StatusCode::BAD_REQUEST, "IDEMPOTENCY_KEY_REQUIRED"),
+            Self::InvalidIdempotencyKey => (StatusCode::BAD_REQUEST, "INVALID_IDEMPOTENCY_KEY"),
             Self::InvalidCredentials => (StatusCode::BAD_REQUEST, "INVALID_CREDENTIALS"),
             Self::AccountMismatch => (StatusCode::BAD_REQUEST, "ACCOUNT_MISMATCH"),
             Self::NoOrganization => (StatusCode::FORBIDDEN, "NO_ORGANIZATION"),
@@ -134,7 +134,7 @@ impl Error {
             }
             Self::InvalidBody { field: None, .. }
             | Self::InvalidCursor
-            | Self::IdempotencyKeyRequired
+            | Self::InvalidIdempotencyKey
             | Self::InvalidCredentials
             | Self::AccountMismatch
             | Self::NoOrganization

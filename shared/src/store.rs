@@ -42,7 +42,7 @@ pub use integration::{
     OwnerStatus, WEBHOOK_ELSEWHERE,
 };
 pub use message::{Message, MessageType, ReactionEntry, Received};
-pub use outbound::{Answer, Begun, Note, Outcome, Reply, Writing};
+pub use outbound::{Answer, Begun, Note, Outcome, Reply, Writing, unique_name};
 pub use quarantine::{Audience, QuarantineEntry, QuarantineKind, QuarantinePage, Quarantined};
 pub use status::{Change, Settled, Update};
 pub use thread::{Arrival, Thread};

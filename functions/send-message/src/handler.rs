@@ -17,7 +17,7 @@ use shared::{
     platform::Platform,
     store::{
         Answer, Begun, ConnectionStatus, Conversation, ExternalId, Integration, KEY_REFUSED, KEY_UNREADABLE, Message,
-        MessageType, Note, Outcome, Reply, Store, Writing,
+        MessageType, Note, Outcome, Reply, Store, Writing, unique_name,
     },
     vault::{self, Vault},
     view::MessageView,
@@ -64,12 +64,14 @@ pub(crate) async fn handle(sending: &Sending, request: Request) -> Result<Respon
     }
 }
 
+/// The request's key. Without one, the request is a message of its own: it gets a key that no other has.
 fn idempotency_key(request: &Request) -> Result<String> {
-    let key = request.headers().get(IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok()).map(str::trim);
+    let Some(key) = request.headers().get(IDEMPOTENCY_KEY) else { return unique_name() };
+    let key = key.to_str().ok().map(str::trim);
     let usable = |key: &&str| {
         (1..=IDEMPOTENCY_KEY_MAX_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    key.filter(usable).map(str::to_owned).ok_or(Error::IdempotencyKeyRequired)
+    key.filter(usable).map(str::to_owned).ok_or(Error::InvalidIdempotencyKey)
 }
 
 async fn note(
@@ -326,6 +328,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn without_a_key_each_request_is_a_message() {
+        let stage = Stage::of([taken("wamid.A1"), taken("wamid.A2")]).await;
+        let call = stage.call().header("idempotency-key", "");
+        let note = call.clone().body(&json!({ "text": "Regular customer", "type": "internal_note" }));
+
+        for call in [&call, &call, &note, &note] {
+            assert_eq!(stage.answer(call.clone()).await.status, 201);
+        }
+
+        assert_eq!(stage.outbound().await.len(), 4);
+        assert_eq!(stage.provider.calls(), [SEND, SEND]);
+    }
+
+    #[tokio::test]
     async fn a_reply_that_cannot_be_stored_does_not_leave() {
         // Conversation, key and integration are read first; each attempt to store is followed by a look at the key.
         const FIRST_ATTEMPT: usize = 3;
@@ -402,9 +418,8 @@ mod tests {
             event().by_strangers(&["admin", "operator"]).into_iter().map(|(call, code)| (call, (403, code))).collect();
         refused.extend([
             (event().path("conversationId", "1"), (404, "CONVERSATION_NOT_FOUND")),
-            (event().header("idempotency-key", ""), (400, "IDEMPOTENCY_KEY_REQUIRED")),
-            (event().header("idempotency-key", &"x".repeat(65)), (400, "IDEMPOTENCY_KEY_REQUIRED")),
-            (event().header("idempotency-key", "two words"), (400, "IDEMPOTENCY_KEY_REQUIRED")),
+            (event().header("idempotency-key", &"x".repeat(65)), (400, "INVALID_IDEMPOTENCY_KEY")),
+            (event().header("idempotency-key", "two words"), (400, "INVALID_IDEMPOTENCY_KEY")),
             (event().body(&json!({ "text": " \n" })), (400, "INVALID_BODY")),
             (event().body(&json!({ "text": TEXT, "to": "491713920012" })), (400, "INVALID_BODY")),
             (event().body(&json!({ "text": TEXT, "type": "template" })), (400, "INVALID_BODY")),

@@ -193,7 +193,6 @@ impl<'a> Contract<'a> {
                 "channel" => "website".to_owned(),
                 "conversationId" => "0123456789abcdef0123456789abcdef".to_owned(),
                 "quarantineId" => NO_ENTRY.to_owned(),
-                "Idempotency-Key" => format!("contract-{}", unique()),
                 other => panic!("no value for the parameter {other}"),
             };
             (text(&parameter["name"]), value)
@@ -470,7 +469,7 @@ async fn sends(contract: &Contract<'_>) {
     contract.expect(201, "", send("1", reply.clone())).await;
     contract.expect(201, "", send("note", json!({ "text": "Hm", "type": "internal_note" }))).await;
     contract.expect(409, "IDEMPOTENCY_KEY_REUSED", send("1", json!({ "text": "Bye!" }))).await;
-    contract.expect(400, "IDEMPOTENCY_KEY_REQUIRED", send("no key", reply.clone())).await;
+    contract.expect(400, "INVALID_IDEMPOTENCY_KEY", send("no key", reply.clone())).await;
     contract.expect(400, "INVALID_BODY", send("2", json!({ "text": " " }))).await;
     contract.expect(400, "INVALID_BODY", send("2", json!({ "text": "x", "to": "somebody" }))).await;
     let nothing = json!({ "text": "x", "replyTo": "1767877200000-0123456789abcdef0123456789abcdef" });

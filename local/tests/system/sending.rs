@@ -551,23 +551,35 @@ fn a_key_counts_within_its_conversation() {
 }
 
 #[test]
-fn without_a_usable_key_nothing_is_sent() {
+fn under_an_unusable_key_nothing_is_sent() {
     run(async |rig| {
         let (organization, account, conversation) = asked(rig, "whatsapp").await;
-        let path = format!("/api/v1/conversations/{}/messages", text(&conversation["id"]));
         let body = json!({ "text": "Yes" });
         let long = "k".repeat(65);
 
-        let without = rig.api_with("POST", &path, &organization.operator, &[], body.clone()).await;
-        assert_eq!(refusal(&without), (400, "IDEMPOTENCY_KEY_REQUIRED".to_owned()));
         for key in ["", " ", "a key", "a\tkey", &long] {
             let answer = organization.send_with_key(&conversation, key, body.clone()).await;
-            assert_eq!(refusal(&answer), (400, "IDEMPOTENCY_KEY_REQUIRED".to_owned()), "{key:?}");
+            assert_eq!(refusal(&answer), (400, "INVALID_IDEMPOTENCY_KEY".to_owned()), "{key:?}");
         }
 
         assert_eq!(sent(&account).await, Vec::<Value>::new());
         let longest = "!~".repeat(32);
         assert_eq!(organization.send_with_key(&conversation, &longest, body).await.status, 201);
+    });
+}
+
+#[test]
+fn without_a_key_a_repetition_is_a_new_message() {
+    run(async |rig| {
+        let (organization, account, conversation) = asked(rig, "whatsapp").await;
+        let path = format!("/api/v1/conversations/{}/messages", text(&conversation["id"]));
+
+        for _ in 0..2 {
+            let answer = rig.api_with("POST", &path, &organization.operator, &[], json!({ "text": "Yes" })).await;
+            assert_eq!(answer.status, 201, "{}", answer.text());
+        }
+
+        assert_eq!(sent(&account).await.len(), 2);
     });
 }
 

@@ -71,7 +71,7 @@ pub struct Writing<'a> {
     pub conversation: &'a ConversationId,
     /// The operator.
     pub operator: &'a str,
-    /// The idempotency key.
+    /// The idempotency key, the request's or a new one.
     pub key: &'a str,
 }
 
@@ -342,12 +342,20 @@ pub struct Outcome {
 /// An outbound message of an operator, with an id that no other attempt has.
 fn outbound(writing: Writing<'_>, text: &str, now_us: i64) -> Result<Message> {
     let Writing { conversation, operator, .. } = writing;
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(Error::internal)?;
-    let id = MessageId::of(now_us / 1000, &hex::encode(random));
+    let id = MessageId::of(now_us / 1000, &unique_name()?);
     let content = Content::text(text);
     let message = Message::new(id, conversation.clone(), Direction::Outbound, Sender::Operator, &content, now_us);
     Ok(Message { operator_id: Some(operator.to_owned()), ..message })
+}
+
+/// A name that nobody else has: of a new message, and the idempotency key of a request that brought none.
+///
+/// # Errors
+/// When the system has no randomness.
+pub fn unique_name() -> Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(Error::internal)?;
+    Ok(hex::encode(random))
 }
 
 /// What a reply is to the inbox: the newest message, which opens nothing and leaves nothing unread.
