@@ -60,12 +60,16 @@ async fn quoted(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-    use shared::{event::IncomingMessage, store::Conversation};
+    use serde_json::{Map, Value, json};
+    use shared::{
+        content::{Content, ContentType},
+        event::IncomingMessage,
+        store::Conversation,
+    };
     use testbed::{
         call::{Answer, Call, claims},
         engine::Table,
-        given::{Account, anna, inbound, message, text},
+        given::{Account, anna, at, both, inbound, message, text, user},
     };
 
     use super::*;
@@ -147,6 +151,47 @@ mod tests {
         assert_eq!(table.meter.stop().calls, [""; 0]);
         assert_eq!((texts(&first), texts(&rest)), (vec!["m3", "m2"], vec!["m1"]));
         assert_eq!(rest.body["data"]["pagination"]["nextCursor"], Value::Null);
+    }
+
+    /// A recorded call of that many messages on two of the customer's ids, a second apart, with texts of that character.
+    async fn long_thread(table: &Table, account: &Account, count: i64, character: &str) -> Conversation {
+        let store = table.store();
+        for second in 0..count {
+            let customer = if second % 3 == 0 { user("DE.1") } else { both("491713920012", "DE.1") };
+            let words = character.repeat(99_000);
+            let parts = Map::from_iter([("transcript".to_owned(), json!(words))]);
+            let content = Content { text: Some(words), ..Content::new(ContentType::Call, parts) };
+            let call = IncomingMessage { content, ..text(&customer, &format!("call {second}"), second) };
+            account.receives(&store, second, vec![message(call)]).await;
+        }
+        account.only(&store).await
+    }
+
+    #[tokio::test]
+    async fn a_page_ends_before_the_answer_is_too_large() {
+        // Lambda's limit of an answer, in which the body is JSON within JSON.
+        const ANSWER_MAX_BYTES: usize = 6 * 1024 * 1024;
+        for (character, count) in [("x", 40), ("\"", 14), ("\u{1}", 10)] {
+            let (table, account) = (Table::open().await, Account::whatsapp());
+            let conversation = long_thread(&table, &account, count, character).await;
+            let call = about(&account, &conversation).query(&[("limit", "100")]);
+
+            let mut page = answer(&table, call.clone()).await;
+            let mut seen = Vec::new();
+            loop {
+                assert_eq!(page.status, 200, "{character:?}");
+                assert!(json!(page.body.to_string()).to_string().len() < ANSWER_MAX_BYTES, "{character:?}");
+                let data = &page.body["data"];
+                seen.extend(data["items"].as_array().unwrap().iter().map(|item| item["timestamp"].clone()));
+                let cursor = data["pagination"]["nextCursor"].as_str();
+                assert_eq!(data["pagination"]["hasNext"], json!(cursor.is_some()));
+                let Some(cursor) = cursor else { break };
+                page = answer(&table, call.clone().query(&[("limit", "100"), ("cursor", cursor)])).await;
+            }
+
+            let times: Vec<_> = (0..count).rev().map(|second| clock::rfc3339(at(second))).collect();
+            assert_eq!(seen, times, "{character:?}");
+        }
     }
 
     #[tokio::test]

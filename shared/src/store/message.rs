@@ -105,6 +105,12 @@ pub struct Message {
     pub answer: Option<super::outbound::Answer>,
 }
 
+/// The largest page of messages, in bytes of the answer: Lambda takes 6 MB, of which the page's frame needs little.
+const PAGE_MAX_BYTES: usize = 5 * 1024 * 1024;
+
+/// What a message costs in an answer beside what is counted: ids, times and the names of the fields.
+const FRAME_BYTES: usize = 2048;
+
 /// The largest text and content of one item; DynamoDB takes 400 KB.
 const CONTENT_MAX_BYTES: usize = 150_000;
 
@@ -173,6 +179,17 @@ impl Message {
         Content { content_type: self.content_type, text: self.text.clone(), parts: self.parts() }.preview()
     }
 
+    /// How many bytes it takes in an answer, at most.
+    fn answer_bytes(&self) -> usize {
+        let error = self.error.iter().flat_map(|error| [&error.code, &error.title].into_iter().chain(&error.details));
+        let emoji = self.reactions.values().filter_map(|reaction| reaction.emoji.as_ref());
+        let texts = self.text.iter().chain(&self.reply_to_external).chain(&self.operator_id).chain(error).chain(emoji);
+        // Text is escaped twice: it stands in the JSON of the body, and that in the JSON that Lambda is given.
+        let text_bytes: usize = texts.map(|text| escaped_bytes(text, 7, 4)).sum();
+        let parts_bytes = self.content.as_ref().map_or(0, |parts| escaped_bytes(parts, 6, 2));
+        FRAME_BYTES + text_bytes + parts_bytes
+    }
+
     fn parts(&self) -> Map<String, Value> {
         self.content.as_deref().and_then(|parts| serde_json::from_str(parts).ok()).unwrap_or_default()
     }
@@ -197,6 +214,25 @@ impl Message {
     pub(super) fn to_item(&self) -> Result<Item> {
         write(self)
     }
+}
+
+/// The length of a text in which a control character takes so many bytes, and a quote or a backslash so many.
+fn escaped_bytes(text: &str, control: usize, quote: usize) -> usize {
+    let bytes = |byte| match byte {
+        0..=0x1F => control,
+        b'"' | b'\\' => quote,
+        _ => 1,
+    };
+    text.bytes().map(bytes).sum()
+}
+
+/// How many of the messages fit into one answer, at least one.
+fn fitting(messages: &[Message]) -> usize {
+    let sizes = messages.iter().scan(0, |total, message| {
+        *total += message.answer_bytes();
+        Some(*total)
+    });
+    sizes.take_while(|total| *total <= PAGE_MAX_BYTES).count().max(1)
 }
 
 /// The text, as far as it fits.
@@ -302,7 +338,8 @@ impl Store {
         }
     }
 
-    /// Up to `limit` messages of a conversation that are older than `before`, newest first, and whether there are more.
+    /// Up to `limit` messages of a conversation that are older than `before`, newest first, as many as fit into one answer; and
+    /// the last of them, where there are more.
     /// Messages of the same millisecond (`WhatsApp` tells whole seconds) stand in the order of their arrival, and are only
     /// split over two pages when they alone fill one.
     ///
@@ -319,10 +356,11 @@ impl Store {
         let pages = futures_util::future::try_join_all(pages).await?;
         let mut messages: Vec<Message> = pages.into_iter().flatten().collect();
         messages.sort_by(|a, b| b.id.cmp(&a.id));
-        let next = if messages.len() > limit {
-            let cut_ms = messages[limit].id.epoch_ms();
-            let whole = messages[..limit].iter().rposition(|message| message.id.epoch_ms() != cut_ms);
-            messages.truncate(whole.map_or(limit, |last| last + 1));
+        let most = fitting(&messages).min(limit);
+        let next = if messages.len() > most {
+            let cut_ms = messages[most].id.epoch_ms();
+            let whole = messages[..most].iter().rposition(|message| message.id.epoch_ms() != cut_ms);
+            messages.truncate(whole.map_or(most, |last| last + 1));
             messages.last().map(|message| message.id.clone())
         } else {
             None
@@ -342,7 +380,8 @@ impl Store {
             before.map_or_else(|| format!("{}~", keys::MESSAGE_PREFIX), |id| format!("{}{id}", keys::MESSAGE_PREFIX));
         let mut messages = Vec::new();
         let mut start = None;
-        while messages.len() < limit {
+        // What does not fit into the answer need not be read: these alone fill it.
+        while messages.len() < limit && fitting(&messages) >= messages.len() {
             let wanted = i32::try_from(limit - messages.len() + usize::from(before.is_some())).unwrap_or(i32::MAX);
             let output = self
                 .client
