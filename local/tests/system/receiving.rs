@@ -116,8 +116,8 @@ fn whatsapp_messages() -> Vec<(&'static str, Value, &'static str)> {
         ("list_reply", shown("interactive", Some("09:30"), json!({ "description": "Dr. Kim" })), "09:30"),
         (
             "flow_reply",
-            shown("interactive", Some("Sent"), json!({ "response": { "flow_token": "f-77", "size": "M" } })),
-            "Sent",
+            shown("interactive", None, json!({ "response": { "flow_token": "f-77", "size": "M" } })),
+            "size: M",
         ),
         (
             "call_permission_reply",
@@ -152,6 +152,19 @@ fn whatsapp_messages() -> Vec<(&'static str, Value, &'static str)> {
         ("type_of_the_future", unsupported("hologram"), "Unsupported message"),
         ("call_connect", shown("call", None, json!({ "direction": "inbound" })), "Call"),
         (
+            "call_terminate",
+            with(
+                shown(
+                    "call",
+                    Some("The call ended after 1 min 30 s"),
+                    json!({ "durationSeconds": 90, "status": "completed" }),
+                ),
+                "sender",
+                json!("system"),
+            ),
+            "The call ended after 1 min 30 s",
+        ),
+        (
             "request_welcome",
             with(shown("system", Some("Opened the chat"), json!({})), "sender", json!("system")),
             "Opened the chat",
@@ -183,7 +196,7 @@ fn facebook_messages() -> Vec<(&'static str, Value, &'static str)> {
             json!({ "text": "Yes, that one", "replyTo": { "id": null, "externalId": "m_OUT1" } }),
             "Yes, that one",
         ),
-        ("image", shown("image", None, json!({ "url": url })), "Photo"),
+        ("image", shown("image", None, json!({ "url": url })), "Photo and 1 more"),
         ("audio", shown("audio", None, json!({ "url": "https://cdn.fbsbx.com/v/1.mp4?oe=66F" })), "Audio"),
         ("video", shown("video", None, json!({})), "Video"),
         ("file", shown("document", None, json!({ "url": "https://cdn.fbsbx.com/v/offer.pdf?oe=66F" })), "Document"),
@@ -209,6 +222,31 @@ fn facebook_messages() -> Vec<(&'static str, Value, &'static str)> {
             "optin",
             system("Opted in: news", json!({ "kind": "optin", "notificationMessagesToken": null })),
             "Opted in: news",
+        ),
+        (
+            "optin_stopped",
+            system("Stopped notifications: news", json!({ "kind": "optin" })),
+            "Stopped notifications: news",
+        ),
+        (
+            "order",
+            shown("order", Some("Gift wrap please"), json!({ "items": [{ "name": "Shirt" }, { "name": "Cap" }] })),
+            "Gift wrap please",
+        ),
+        (
+            "customer_information",
+            shown("interactive", None, json!({ "response": { "name": "Lena Vogt", "zipcode": "10178" } })),
+            "name: Lena Vogt, zipcode: 10178",
+        ),
+        (
+            "feedback",
+            shown("interactive", None, json!({ "kind": "feedback", "response": { "csat": "4" } })),
+            "csat: 4, csat comment: Very kind",
+        ),
+        (
+            "response_feedback",
+            system("Rated a message: Bad response", json!({ "feedback": "Bad response" })),
+            "Rated a message: Bad response",
         ),
     ]
 }
@@ -239,6 +277,7 @@ fn instagram_messages() -> Vec<(&'static str, Value, &'static str)> {
         ("story_mention", shown("story_mention", None, json!({ "url": url })), "Mentioned you in a story"),
         ("share", shown("share", None, json!({ "url": url })), "Shared post"),
         ("post", shown("share", None, json!({ "title": "Spring" })), "Spring"),
+        ("story", shown("share", None, json!({})), "Shared story"),
         (
             "reel",
             shown("share", None, json!({ "title": "How to", "url": "https://www.instagram.com/reel/1" })),
@@ -263,7 +302,6 @@ fn notices(platform: &str) -> &'static [&'static str] {
             "account_update",
             "business_capability_update",
             "call_status",
-            "call_terminate",
             "history",
             "message_template_quality_update",
             "message_template_status_update",
@@ -275,9 +313,15 @@ fn notices(platform: &str) -> &'static [&'static str] {
             "user_preferences",
             "value_errors",
         ],
-        "facebook" => {
-            &["feed", "optin_without_sender", "pass_thread_control", "request_thread_control", "take_thread_control"]
-        }
+        "facebook" => &[
+            "feed",
+            "game_play",
+            "optin_without_sender",
+            "pass_thread_control",
+            "policy_enforcement",
+            "request_thread_control",
+            "take_thread_control",
+        ],
         _ => &["comments", "mentions"],
     }
 }

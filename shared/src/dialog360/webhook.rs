@@ -13,12 +13,12 @@
 //! | `contacts` | `contacts` (as given, keys in camel case), `origin` |
 //! | `interactive` | `kind`, and by kind `id`, `title`, `description`, `name`, `body`, `response`, `expirationTimestamp`, … |
 //! | `button` | `payload`, `title` |
-//! | `order` | `catalogId`, `items` of `productRetailerId`, `quantity`, `itemPrice`, `currency` |
+//! | `order` | `catalogId`, `items` of `productRetailerId`, `name`, `quantity`, `itemPrice`, `currency` |
 //! | `system` | `kind`; `body`, `phone`, `userId` of a changed number or id; what a referral or opt-in tells |
 //! | `story_reply` | `story` of `id`, `url` |
 //! | `share`, `story_mention` | `title`, `url` |
 //! | `postback` | `title`, `payload` |
-//! | `call` | `direction` |
+//! | `call` | `direction`; of one that ended `status`, `durationSeconds` |
 //! | `unsupported` | `type` (the platform's name for it), `raw` (its JSON) |
 //! | any, on `WhatsApp` | `forwarded`, `frequentlyForwarded`, `referredProduct`, `referral` |
 //! | any, on Instagram and Messenger | `attachments` of `type`, `url`, `title`, …; `url` of the first; `quickReplyPayload`, `referral` |

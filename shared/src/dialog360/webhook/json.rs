@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use crate::content::is_blank;
+
 /// How deep foreign JSON may nest inside the parts of a message: the table takes 32 levels in all.
 const MAX_DEPTH: usize = 16;
 
@@ -77,14 +79,14 @@ fn escaped_unit(text: &str, at: usize) -> Option<u16> {
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// A text that is not empty.
+/// A text that shows something.
 pub(super) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    value.get(key)?.as_str().filter(|text| !text.is_empty())
+    value.get(key)?.as_str().filter(|text| !is_blank(text))
 }
 
 /// A text that shows something, without the blanks around it.
 pub(super) fn trimmed<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    value.get(key)?.as_str().map(str::trim).filter(|text| !text.is_empty())
+    text(value, key).map(str::trim)
 }
 
 /// An object.

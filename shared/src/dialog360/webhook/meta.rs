@@ -21,13 +21,15 @@ use crate::{
 };
 
 /// What happens around a conversation and changes nothing in it: who answers, and the page's own affairs.
-const NOTICES: [&str; 6] = [
+const NOTICES: [&str; 8] = [
     "pass_thread_control",
     "take_thread_control",
     "request_thread_control",
     "app_roles",
     "policy_enforcement",
+    "policy-enforcement",
     "account_linking",
+    "game_play",
 ];
 
 /// What a stranger could use in the customer's or the business's name.
@@ -93,6 +95,14 @@ impl Item<'_> {
             self.optin(optin)
         } else if let Some(referral) = body("referral") {
             self.referral(referral)
+        } else if let Some(order) = body("order") {
+            self.order(order)
+        } else if let Some(form) = body("messaging_customer_information") {
+            self.form("customer_information", information(form))
+        } else if let Some(form) = body("messaging_feedback") {
+            self.form("feedback", ratings(form))
+        } else if let Some(feedback) = body("response_feedback") {
+            self.response_feedback(feedback)
         } else if let Some(name) = NOTICES.iter().find(|key| self.json.get(**key).is_some()) {
             Ok(notice(name))
         } else {
@@ -143,17 +153,23 @@ impl Item<'_> {
             let external_id = derived_id("unsend", &[&target]);
             return Ok(EventKind::Unsend(Unsend { customer, by, external_id, target, timestamp }));
         }
-        let incoming = IncomingMessage {
+        let reply_to = object(message, "reply_to").and_then(|reply_to| optional_id(reply_to, "mid"));
+        let incoming = IncomingMessage { reply_to, ..self.written(by, customer, external_id, content(message)) };
+        Ok(written_by(by, incoming, text(message, "metadata")))
+    }
+
+    /// Something that a party wrote; a customer's opens the window.
+    fn written(&self, by: Party, customer: Customer, external_id: String, content: Content) -> IncomingMessage {
+        IncomingMessage {
             customer,
             external_id,
-            timestamp,
-            content: content(message),
-            reply_to: object(message, "reply_to").and_then(|reply_to| optional_id(reply_to, "mid")),
+            timestamp: self.timestamp(),
+            content,
+            reply_to: None,
             from_customer: by == Party::Customer,
             opens_window: by == Party::Customer,
             also_known_as: None,
-        };
-        Ok(written_by(by, incoming, text(message, "metadata")))
+        }
     }
 
     fn postback(&self, postback: &Value) -> Read {
@@ -167,17 +183,56 @@ impl Item<'_> {
         put(&mut parts, "payload", text(postback, "payload"));
         put(&mut parts, "referral", object(postback, "referral").map(camel_cased));
         let words = text(postback, "title").map(str::to_owned);
-        let incoming = IncomingMessage {
-            customer,
-            external_id,
-            timestamp: self.timestamp(),
-            content: Content { text: words, ..Content::new(ContentType::Postback, parts) },
-            reply_to: None,
-            from_customer: by == Party::Customer,
-            opens_window: by == Party::Customer,
-            also_known_as: None,
+        let content = Content { text: words, ..Content::new(ContentType::Postback, parts) };
+        Ok(written_by(by, self.written(by, customer, external_id, content), None))
+    }
+
+    /// A cart that the customer sent.
+    fn order(&self, order: &Value) -> Read {
+        let (by, customer) = self.parties()?;
+        let external_id = self.derived_id("order", &customer, &[Some(&order.to_string())]);
+        let item = |item: &Value| {
+            let mut parts = Map::new();
+            put(&mut parts, "productRetailerId", optional_id(item, "retailer_id"));
+            put(&mut parts, "name", trimmed(item, "name"));
+            put(&mut parts, "quantity", number(item, "quantity"));
+            put(&mut parts, "itemPrice", number(item, "unit_price"));
+            put(&mut parts, "currency", text(item, "currency"));
+            Value::Object(parts)
         };
-        Ok(written_by(by, incoming, None))
+        let products = items(order, "products").iter().map(item).collect::<Value>();
+        let parts = Map::from_iter([("items".to_owned(), products)]);
+        let note = text(order, "note").map(str::to_owned);
+        let content = Content { text: note, ..Content::new(ContentType::Order, parts) };
+        Ok(written_by(by, self.written(by, customer, external_id, content), None))
+    }
+
+    /// A form of the platform that the customer filled in. That it opens the window is not documented.
+    fn form(&self, kind: &str, response: Map<String, Value>) -> Read {
+        let (by, customer) = self.parties()?;
+        let response = Value::Object(response);
+        let external_id = self.derived_id(kind, &customer, &[Some(&response.to_string())]);
+        let mut parts = Map::new();
+        put(&mut parts, "kind", Some(kind));
+        put(&mut parts, "response", Some(response));
+        let content = Content::new(ContentType::Interactive, parts);
+        let incoming = self.written(by, customer, external_id, content);
+        Ok(written_by(by, IncomingMessage { opens_window: false, ..incoming }, None))
+    }
+
+    /// The customer rated a message of the business.
+    fn response_feedback(&self, feedback: &Value) -> Read {
+        let line = match trimmed(feedback, "feedback") {
+            Some(rating) => format!("Rated a message: {rating}"),
+            None => "Rated a message".to_owned(),
+        };
+        let read = self.line("response_feedback", feedback, line, false)?;
+        Ok(match read {
+            EventKind::Message(message) => {
+                EventKind::Message(IncomingMessage { reply_to: optional_id(feedback, "mid"), ..message })
+            }
+            other => other,
+        })
     }
 
     fn edit(&self, edit: &Value) -> Read {
@@ -229,10 +284,17 @@ impl Item<'_> {
         if self.sender().is_none() {
             return Ok(notice("optin"));
         }
+        // Only a customer who was opted in already tells a status.
+        let (what, opens_window) = match trimmed(optin, "notification_messages_status") {
+            None if text(optin, "user_token_status") == Some("REFRESHED") => ("Opted in again", true),
+            None => ("Opted in", true),
+            Some(status) if status.starts_with("STOP") => ("Stopped notifications", false),
+            Some(status) if status.starts_with("RESUME") => ("Resumed notifications", true),
+            Some(_) => ("Changed notifications", false),
+        };
         let about = trimmed(optin, "title").or(trimmed(optin, "payload")).or(trimmed(optin, "ref"));
-        let line = about.map_or("Opted in".to_owned(), |about| format!("Opted in: {about}"));
-        // The customer's own act, so it opens the window.
-        self.line("optin", optin, line, true)
+        let line = about.map_or(what.to_owned(), |about| format!("{what}: {about}"));
+        self.line("optin", optin, line, opens_window)
     }
 
     fn referral(&self, referral: &Value) -> Read {
@@ -240,13 +302,14 @@ impl Item<'_> {
             Some("ADS") => "an ad",
             Some("SHORTLINK" | "IGME" | "MESSENGER_CODE") => "a link",
             Some("CUSTOMER_CHAT_PLUGIN") => "the website",
+            Some("STORY_MENTION") => "a story that mentions you",
             _ => "elsewhere",
         };
         let line = match trimmed(referral, "ref") {
             Some(reference) => format!("Came from {from}: {reference}"),
             None => format!("Came from {from}"),
         };
-        self.line("referral", referral, line, false)
+        self.line("referral", referral, line, true)
     }
 
     /// A line of the platform's in the thread, with what it tells of in its parts.
@@ -280,6 +343,27 @@ fn written_by(by: Party, message: IncomingMessage, callback_data: Option<&str>) 
         Party::Customer => EventKind::Message(message),
         Party::Business => EventKind::Echo(Echo { message, callback_data: callback_data.map(str::to_owned) }),
     }
+}
+
+/// What was entered on the screens of a form, by the names of the fields.
+fn information(form: &Value) -> Map<String, Value> {
+    let fields = items(form, "screens").iter().flat_map(|screen| items(screen, "responses"));
+    let field = |field: &Value| Some((text(field, "key")?.to_owned(), camel_cased(field.get("value")?)));
+    fields.filter_map(field).collect()
+}
+
+/// The ratings of a feedback form and what was written beside them, by the kind of the rating (`csat`, `nps`, `ces`), or
+/// by the business's name of the question, where that kind was asked before.
+fn ratings(form: &Value) -> Map<String, Value> {
+    let mut ratings = Map::new();
+    let questions = items(form, "feedback_screens").iter().filter_map(|screen| screen.get("questions")?.as_object());
+    for (name, question) in questions.flatten() {
+        let kind = trimmed(question, "type").filter(|kind| !ratings.contains_key(*kind)).unwrap_or(name);
+        put(&mut ratings, kind, question.get("payload").map(camel_cased));
+        let words = object(question, "follow_up").and_then(|follow_up| text(follow_up, "payload"));
+        put(&mut ratings, &format!("{kind} comment"), words);
+    }
+    ratings
 }
 
 fn content(message: &Value) -> Content {
@@ -339,9 +423,9 @@ fn attachment_type(attachment: &Value) -> ContentType {
         "file" => ContentType::Document,
         "location" => ContentType::Location,
         "story_mention" => ContentType::StoryMention,
-        "fallback" | "share" | "post" | "reel" | "ig_post" | "ig_reel" => ContentType::Share,
+        "fallback" | "share" | "post" | "reel" | "ig_post" | "ig_reel" | "ig_story" => ContentType::Share,
         "template" if has("product") => ContentType::Share,
-        "template" if title(attachment).is_some() => ContentType::Interactive,
+        "template" => ContentType::Interactive,
         _ => ContentType::Unsupported,
     }
 }
@@ -373,10 +457,10 @@ fn attachment(attachment: &Value) -> Value {
     Value::Object(parts)
 }
 
-/// The emoji that Messenger shows for its named reactions.
+/// The emoji that Messenger and Instagram show for their named reactions.
 fn emoji_of(reaction: &str) -> &'static str {
     match reaction {
-        "smile" => "😆",
+        "smile" | "laugh" => "😆",
         "angry" => "😠",
         "sad" => "😢",
         "wow" => "😮",
@@ -494,6 +578,7 @@ mod tests {
             ("https://scontent.xx.fbcdn.net/v/1.jpg?oe=66F", "https://scontent.xx.fbcdn.net/v/2.jpg?oe=66F");
         let parts = json!({"url": one, "attachments": [{"type": "image", "url": one}, {"type": "image", "url": two}]});
         assert_eq!(content("facebook/image"), expected(ContentType::Image, None, parts));
+        assert_eq!(content("facebook/image").preview(), "Photo and 1 more");
     }
 
     #[test]
@@ -515,6 +600,7 @@ mod tests {
             ("instagram/share", ContentType::Share),
             ("instagram/reel", ContentType::Share),
             ("instagram/post", ContentType::Share),
+            ("instagram/story", ContentType::Share),
             ("instagram/like_heart", ContentType::Sticker),
             ("instagram/view_once", ContentType::Unsupported),
         ] {
@@ -533,6 +619,7 @@ mod tests {
         assert_eq!(content("instagram/reel").preview(), "How to");
         assert_eq!(content("instagram/reel").parts["attachments"][0]["reelVideoId"], "17900000000000002");
         assert_eq!(content("instagram/share").preview(), "Shared post");
+        assert_eq!(content("instagram/story").preview(), "Shared story");
         // Older ones have no payload.
         let bare = one_content(json!({"mid": "m", "attachments": [{"type": "fallback", "title": "T", "url": "u"}]}));
         assert_eq!((&bare.parts["url"], &bare.parts["title"]), (&json!("u"), &json!("T")));
@@ -607,6 +694,10 @@ mod tests {
         assert_eq!((instagram.message.external_id.as_str(), instagram.callback_data), ("aWOUT1", None));
         let template = echo("facebook/echo_template").message.content;
         assert_eq!((template.content_type, template.preview()), (ContentType::Interactive, "Shall we confirm?".into()));
+        let media = json!({"template_type": "media", "elements": [{"media_type": "image", "attachment_id": 1}]});
+        let media =
+            one_content(json!({"mid": "m", "attachments": [{"type": "template", "title": "", "payload": media}]}));
+        assert_eq!((media.content_type, media.preview()), (ContentType::Interactive, "Template".into()));
     }
 
     #[test]
@@ -728,12 +819,13 @@ mod tests {
     }
 
     #[test]
-    fn a_referral_is_a_line_that_opens_nothing() {
+    fn a_referral_is_a_line_that_opens_the_window() {
         let referral = message("facebook/referral");
         let parts = json!({"kind": "referral", "ref": "flyer", "source": "SHORTLINK", "type": "OPEN_THREAD"});
         assert_eq!(referral.content, expected(ContentType::System, Some("Came from a link: flyer"), parts));
-        assert!(!referral.from_customer && !referral.opens_window);
-        assert!(message("instagram/referral").external_id.starts_with("referral:"));
+        assert!(!referral.from_customer && referral.opens_window);
+        let instagram = message("instagram/referral");
+        assert!(instagram.external_id.starts_with("referral:") && instagram.opens_window);
     }
 
     #[test]
@@ -747,10 +839,85 @@ mod tests {
     }
 
     #[test]
+    fn an_opt_in_is_what_its_status_says() {
+        let told = |optin: Value| match one(&item("optin", optin)) {
+            EventKind::Message(line) => (line.content.text.unwrap(), line.opens_window),
+            other => panic!("{other:?}"),
+        };
+        let status = |status: &str| {
+            told(json!({"type": "notification_messages", "title": "News", "notification_messages_status": status}))
+        };
+        for (name, line, opens) in [
+            ("STOP NOTIFICATIONS", "Stopped notifications: News", false),
+            ("STOP_NOTIFICATIONS", "Stopped notifications: News", false),
+            ("RESUME NOTIFICATIONS", "Resumed notifications: News", true),
+            ("OF THE FUTURE", "Changed notifications: News", false),
+        ] {
+            assert_eq!(status(name), (line.to_owned(), opens), "{name}");
+        }
+        let token = |status: &str| told(json!({"type": "notification_messages", "user_token_status": status}));
+        assert_eq!(token("REFRESHED"), ("Opted in again".to_owned(), true));
+        assert_eq!(token("NOT_REFRESHED"), ("Opted in".to_owned(), true));
+        let stopped = message("facebook/optin_stopped");
+        assert_eq!(stopped.content.text.as_deref(), Some("Stopped notifications: news"));
+        assert!(!stopped.opens_window);
+    }
+
+    #[test]
+    fn a_cart_is_an_order_that_opens_the_window() {
+        let order = message("facebook/order");
+        let parts = json!({"items": [
+            {"productRetailerId": "SKU-1", "name": "Shirt", "quantity": 1, "itemPrice": 19.9, "currency": "EUR"},
+            {"productRetailerId": "SKU-2", "name": "Cap", "quantity": 2, "itemPrice": 5, "currency": "EUR"}]});
+        assert_eq!(order.content, expected(ContentType::Order, Some("Gift wrap please"), parts));
+        assert!(order.from_customer && order.opens_window);
+    }
+
+    #[test]
+    fn a_form_is_what_was_filled_in() {
+        let form = message("facebook/customer_information");
+        let response = json!({"name": "Lena Vogt", "zipcode": "10178"});
+        let parts = json!({"kind": "customer_information", "response": response});
+        assert_eq!(form.content, expected(ContentType::Interactive, None, parts));
+        assert_eq!(form.content.preview(), "name: Lena Vogt, zipcode: 10178");
+        assert!(form.from_customer && !form.opens_window);
+
+        let feedback = message("facebook/feedback");
+        let parts = json!({"kind": "feedback", "response": {"csat": "4", "csat comment": "Very kind"}});
+        assert_eq!(feedback.content, expected(ContentType::Interactive, None, parts));
+        let question = json!({"type": "nps", "payload": "9"});
+        let screens = json!([{"questions": {"first": question, "second": {"type": "nps", "payload": "1"}}}]);
+        let two = one(&item("messaging_feedback", json!({"feedback_screens": screens})));
+        assert!(matches!(two, EventKind::Message(two) if two.content.preview() == "nps: 9, second: 1"));
+        for empty in [json!({}), json!({"feedback_screens": [{"questions": 1}, 2]})] {
+            let read = one(&item("messaging_feedback", empty));
+            assert!(matches!(read, EventKind::Message(read) if read.content.preview() == "Answered form"));
+        }
+    }
+
+    #[test]
+    fn a_rating_of_a_message_is_a_line_that_names_it() {
+        let rating = message("facebook/response_feedback");
+        let parts = json!({"kind": "response_feedback", "feedback": "Bad response", "mid": "m_OUT1"});
+        assert_eq!(rating.content, expected(ContentType::System, Some("Rated a message: Bad response"), parts));
+        assert_eq!(rating.reply_to.as_deref(), Some("m_OUT1"));
+        assert!(!rating.from_customer && !rating.opens_window);
+    }
+
+    #[test]
     fn what_changes_no_conversation_is_a_notice() {
-        for name in ["pass_thread_control", "take_thread_control", "request_thread_control", "feed"] {
+        for name in [
+            "pass_thread_control",
+            "take_thread_control",
+            "request_thread_control",
+            "policy_enforcement",
+            "game_play",
+            "feed",
+        ] {
             assert_eq!(kind(&format!("facebook/{name}")), notice(name));
         }
+        let old = one(&json!({"recipient": {"id": PAGE}, "timestamp": 1, "policy-enforcement": {"action": "block"}}));
+        assert_eq!(old, notice("policy_enforcement"));
         for name in ["comments", "mentions"] {
             assert_eq!(kind(&format!("instagram/{name}")), notice(name));
         }

@@ -9,12 +9,12 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    Read, Reader, Reason, Source, Surroundings, checked_id, edited, json,
+    Read, Reader, Reason, Source, Surroundings, checked_id, derived_id, edited, json,
     json::{camel_cased, flag, items, keep, number, object, put, text, trimmed},
     notice, optional_id, required_id, take, time,
 };
 use crate::{
-    content::{Content, ContentType, REASON},
+    content::{Content, ContentType, REASON, is_blank, truncate},
     event::{Customer, Echo, Edit, EventKind, IncomingMessage, Party, ProviderError, Reaction, StatusChange, Unsend},
     message::Status,
     phone::canonical_phone,
@@ -26,6 +26,32 @@ const MAX_FILE_NAME_CHARS: usize = 200;
 
 /// The longest extension that a shortened file name keeps, in characters.
 const MAX_EXTENSION_CHARS: usize = 10;
+
+/// The longest username that is kept, in bytes; the platform's have up to 30 characters.
+const MAX_USERNAME_BYTES: usize = 120;
+
+/// What the platform says for whoever sends the form of a flow, whatever is in it.
+const FLOW_SENT: &str = "Sent";
+
+/// The types of messages, each beside an object (or an array) of the same name.
+const TYPES: [&str; 16] = [
+    "text",
+    "image",
+    "video",
+    "audio",
+    "voice",
+    "document",
+    "sticker",
+    "location",
+    "contacts",
+    "interactive",
+    "button",
+    "order",
+    "system",
+    "reaction",
+    "edit",
+    "revoke",
+];
 
 /// The arrays of a value that hold messages and what happens to them.
 const CONVERSATION_KEYS: [&str; 3] = ["messages", "statuses", "message_echoes"];
@@ -139,7 +165,7 @@ fn message(item: &Value, by: Party, contacts: &Contacts<'_>, why: Option<&str>, 
         Party::Business => customer(item, "to", "to_user_id", contacts)?,
     };
     let timestamp = time(item, "timestamp", now_ms);
-    match text(item, "type") {
+    match type_of(item) {
         Some("reaction") => {
             let reaction = object(item, "reaction").ok_or("reaction without target")?;
             let target = required_id(reaction, "message_id", "reaction without target")?.into_owned();
@@ -189,7 +215,8 @@ fn customer(item: &Value, phone_key: &str, user_key: &str, contacts: &Contacts<'
         if let Some(profile) = object(contact, "profile") {
             let username = trimmed(profile, "username").map(|username| username.trim_start_matches('@'));
             customer.name = trimmed(profile, "name").map(str::to_owned);
-            customer.username = username.filter(|username| !username.is_empty()).map(str::to_owned);
+            customer.username =
+                username.filter(|username| !username.is_empty()).map(|name| truncate(name, MAX_USERNAME_BYTES));
         }
     } else if let Some(system) = object(item, "system") {
         // The old interface names whoever changed the number only here.
@@ -251,9 +278,15 @@ fn changed_ids(item: &Value, customer: &Customer) -> Option<Customer> {
     (phone.is_some() || user_id.is_some()).then(|| Customer { phone, user_id, ..Customer::default() })
 }
 
+/// What a message is: its type, or where that is missing, what it holds.
+fn type_of(message: &Value) -> Option<&str> {
+    let holds = |kind: &&str| message.get(*kind).is_some_and(|body| body.is_object() || body.is_array());
+    text(message, "type").or_else(|| TYPES.into_iter().find(holds))
+}
+
 /// What a message holds. `why` is what the platform says about messages whose content it lost.
 fn content(message: &Value, why: Option<&str>) -> Content {
-    let kind = text(message, "type").unwrap_or("unknown");
+    let kind = type_of(message).unwrap_or("unknown");
     let why_not = message.get("errors").and_then(reason);
     let mut content = object(message, kind)
         .and_then(|body| typed(kind, body))
@@ -353,16 +386,37 @@ fn location(location: &Value) -> Content {
 
 fn contacts(message: &Value) -> Option<Content> {
     let contacts = message.get("contacts").filter(|contacts| contacts.is_array())?;
-    let names: Vec<&str> = items(message, "contacts")
-        .iter()
-        .filter_map(|contact| object(contact, "name"))
-        .filter_map(|name| trimmed(name, "formatted_name").or(trimmed(name, "first_name")))
-        .collect();
+    let names: Vec<&str> = items(message, "contacts").iter().filter_map(contact_name).collect();
     let mut parts = Map::new();
     put(&mut parts, "contacts", Some(camel_cased(contacts)));
     put(&mut parts, "origin", text(message, "origin"));
     let text = (!names.is_empty()).then(|| names.join(", "));
     Some(Content { text, ..Content::new(ContentType::Contacts, parts) })
+}
+
+/// What a person calls a card: its name, or else the number or address to reach whoever it is.
+fn contact_name(contact: &Value) -> Option<&str> {
+    let name = object(contact, "name").unwrap_or(&Value::Null);
+    let first = |list: &'static str, key: &str| items(contact, list).iter().find_map(|item| trimmed(item, key));
+    let vcard = text(contact, "vcard").unwrap_or_default();
+    ["formatted_name", "first_name", "last_name"]
+        .iter()
+        .find_map(|key| trimmed(name, key))
+        .or_else(|| vcard_line(vcard, "FN"))
+        .or_else(|| trimmed(object(contact, "org")?, "company"))
+        .or_else(|| first("phones", "phone").or_else(|| first("phones", "wa_id")))
+        .or_else(|| vcard_line(vcard, "TEL"))
+        .or_else(|| first("emails", "email").or_else(|| vcard_line(vcard, "EMAIL")))
+}
+
+/// The first value of a property of a vCard, whatever its parameters and its group: `item1.TEL;type=CELL:+49 171`.
+fn vcard_line<'a>(vcard: &'a str, property: &str) -> Option<&'a str> {
+    vcard.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let name = name.split(';').next()?;
+        let name = name.rsplit('.').next()?;
+        Some(value.trim()).filter(|value| name.eq_ignore_ascii_case(property) && !is_blank(value))
+    })
 }
 
 fn interactive(interactive: &Value) -> Content {
@@ -384,7 +438,7 @@ fn interactive(interactive: &Value) -> Content {
             put(&mut parts, "name", text(body, "name"));
             put(&mut parts, "body", text(body, "body"));
             put(&mut parts, "response", body.get("response_json").filter(|response| !response.is_null()).map(response));
-            text(body, "body").map(str::to_owned)
+            text(body, "body").filter(|body| *body != FLOW_SENT).map(str::to_owned)
         }
         "call_permission_reply" => {
             put(&mut parts, "response", text(body, "response"));
@@ -477,8 +531,11 @@ fn provider_error(errors: &Value) -> Option<ProviderError> {
 }
 
 fn status(item: &Value, now_ms: i64) -> Read {
-    if text(item, "type") == Some("call") {
-        return Ok(notice("call_status"));
+    // Calls and payments have statuses of their own, which say nothing about the message that they are told of.
+    match text(item, "type") {
+        None | Some("message") => {}
+        Some(kind @ ("call" | "payment")) => return Ok(notice(&format!("{kind}_status"))),
+        Some(_) => return Err("unknown type of status"),
     }
     let external_id = required_id(item, "id", "status without id")?.into_owned();
     let status = match text(item, "status") {
@@ -513,9 +570,42 @@ fn call(item: &Value, contacts: &Contacts<'_>, now_ms: i64) -> Read {
                 also_known_as: None,
             }))
         }
+        (Some("terminate"), direction) => call_end(item, direction, contacts, now_ms),
         (Some(event), _) => Ok(notice(&format!("call_{event}"))),
         (None, _) => Err("call without event"),
     }
+}
+
+/// How a call ended: a line of the thread.
+fn call_end(item: &Value, direction: Option<&str>, contacts: &Contacts<'_>, now_ms: i64) -> Read {
+    let id = required_id(item, "id", "message without id")?;
+    let (direction, customer) = match direction {
+        Some("BUSINESS_INITIATED") => ("outbound", customer(item, "to", "to_user_id", contacts)?),
+        _ => ("inbound", customer(item, "from", "from_user_id", contacts)?),
+    };
+    let duration = json::integer(item, "duration").filter(|duration| *duration >= 0);
+    let failed = text(item, "status").is_some_and(|status| status.eq_ignore_ascii_case("failed"));
+    let line = match duration {
+        _ if failed => "The call failed".to_owned(),
+        Some(seconds @ ..60) => format!("The call ended after {seconds} s"),
+        Some(seconds) => format!("The call ended after {} min {} s", seconds / 60, seconds % 60),
+        None => "The call ended".to_owned(),
+    };
+    let mut parts = Map::new();
+    put(&mut parts, "direction", Some(direction));
+    put(&mut parts, "durationSeconds", duration);
+    put(&mut parts, "status", text(item, "status").map(str::to_ascii_lowercase));
+    Ok(EventKind::Message(IncomingMessage {
+        // The call's own id is its beginning's.
+        external_id: derived_id("call_terminate", &[&id]),
+        customer,
+        timestamp: time(item, "timestamp", now_ms),
+        content: Content { text: Some(line), ..Content::new(ContentType::Call, parts) },
+        reply_to: None,
+        from_customer: false,
+        opens_window: false,
+        also_known_as: None,
+    }))
 }
 
 #[cfg(test)]
@@ -729,7 +819,8 @@ mod tests {
         assert_eq!(content("list_reply"), expected(ContentType::Interactive, Some("09:30"), parts));
         let response = json!({"flow_token": "f-77", "size": "M"});
         let parts = json!({"kind": "nfm_reply", "name": "flow", "body": "Sent", "response": response});
-        assert_eq!(content("flow_reply"), expected(ContentType::Interactive, Some("Sent"), parts));
+        assert_eq!(content("flow_reply"), expected(ContentType::Interactive, None, parts));
+        assert_eq!(content("flow_reply").preview(), "size: M");
         let parts = json!({"kind": "call_permission_reply", "response": "accept", "expirationTimestamp": 1_768_482_000,
             "responseSource": "user_action"});
         let text = Some("Call permission: accept");
@@ -1043,7 +1134,6 @@ mod tests {
             assert_eq!(only(&format!("whatsapp/{name}")).kind, notice(name));
         }
         assert_eq!(kind("value_errors"), notice("value_error"));
-        assert_eq!(kind("call_terminate"), notice("call_terminate"));
         assert_eq!(kind("call_status"), notice("call_status"));
     }
 
@@ -1092,6 +1182,122 @@ mod tests {
         assert_eq!(message.external_id, "wacid.X");
         assert_eq!(message.content, expected(ContentType::Call, None, json!({"direction": "inbound"})));
         assert!(message.from_customer && message.opens_window);
+    }
+
+    #[test]
+    fn how_a_call_ended_is_a_line_that_opens_nothing() {
+        let end = message("call_terminate");
+        let parts = json!({"direction": "inbound", "durationSeconds": 90, "status": "completed"});
+        assert_eq!(end.content, expected(ContentType::Call, Some("The call ended after 1 min 30 s"), parts));
+        assert!(!end.from_customer && !end.opens_window);
+        assert_ne!(end.external_id, message("call_connect").external_id);
+        assert_eq!(end.customer.phone, lena().phone);
+
+        let end = |more: Value| {
+            let mut call = json!({"id": "wacid.1", "from": "1", "to": "2", "event": "terminate"});
+            call.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let change = json!({"field": "calls", "value": {"calls": [call]}});
+            let body = json!({"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": [change]}]});
+            match kinds(&body).remove(0) {
+                EventKind::Message(end) => {
+                    let direction = end.content.parts["direction"].clone();
+                    (end.customer.phone.unwrap(), direction, end.content.text.unwrap())
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let told = |phone: &str, direction: &str, line: &str| (phone.to_owned(), json!(direction), line.to_owned());
+        assert_eq!(end(json!({})), told("1", "inbound", "The call ended"));
+        assert_eq!(end(json!({"status": "Failed", "duration": 0})), told("1", "inbound", "The call failed"));
+        let ours = json!({"direction": "BUSINESS_INITIATED", "status": "COMPLETED", "duration": "33"});
+        assert_eq!(end(ours), told("2", "outbound", "The call ended after 33 s"));
+    }
+
+    #[test]
+    fn a_message_without_type_is_what_it_holds() {
+        let held = json!({
+            "text": {"body": "Hello"},
+            "image": {"id": "1", "caption": "Hello"},
+            "video": {"id": "1"},
+            "audio": {"id": "1"},
+            "voice": {"id": "1"},
+            "document": {"id": "1"},
+            "sticker": {"id": "1"},
+            "location": {"latitude": 1, "longitude": 2},
+            "contacts": [{"name": {"first_name": "Max"}}],
+            "interactive": {"button_reply": {"id": "a", "title": "b"}},
+            "button": {"text": "Yes"},
+            "order": {"product_items": []},
+            "system": {"type": "customer_identity_changed"},
+            "reaction": {"message_id": "2", "emoji": "x"},
+            "edit": {"original_message_id": "2", "message": {"text": {"body": "Hello"}}},
+            "revoke": {"original_message_id": "2"},
+        });
+        for kind in TYPES {
+            let mut typed = json!({"id": "1", "from": "1", "type": kind, kind: held[kind]});
+            let read = one(&typed);
+            typed.as_object_mut().unwrap().remove("type");
+            assert_eq!(one(&typed), read, "{kind}");
+            let unsupported = |content: &Content| content.content_type == ContentType::Unsupported;
+            assert!(!matches!(&read, EventKind::Unknown { .. }), "{kind}");
+            assert!(!matches!(&read, EventKind::Message(message) if unsupported(&message.content)), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_card_without_a_name_is_called_by_its_number() {
+        let called = |card: Value| {
+            let message = json!({"id": "1", "from": "1", "type": "contacts", "contacts": [card]});
+            one_content(&message).preview()
+        };
+        let vcard = "BEGIN:VCARD\r\nVERSION:3.0\r\nN:;;;;\r\nitem1.TEL;type=CELL;waid=4917:+49 17\r\nEND:VCARD";
+        let phones = json!([{"phone": "+49 171 3920013", "wa_id": "491713920013"}]);
+        for (card, name) in [
+            (json!({"vcard": vcard, "phones": phones}), "+49 171 3920013"),
+            (json!({"vcard": vcard, "name": {"formatted_name": "\u{3164}"}}), "+49 17"),
+            (
+                json!({"vcard": "BEGIN:VCARD\nFN;CHARSET=UTF-8:Max Beispiel\nEND:VCARD", "phones": phones}),
+                "Max Beispiel",
+            ),
+            (json!({"phones": [{"wa_id": "491713920013"}]}), "491713920013"),
+            (json!({"name": {"last_name": "Beispiel"}}), "Beispiel"),
+            (json!({"org": {"company": "Beispiel AG"}, "phones": phones}), "Beispiel AG"),
+            (json!({"emails": [{"email": "max@example.com"}]}), "max@example.com"),
+            (json!({}), "Contact"),
+            (json!(null), "Contact"),
+        ] {
+            assert_eq!(called(card.clone()), name, "{card}");
+        }
+    }
+
+    #[test]
+    fn invisible_names_and_texts_are_absent() {
+        for blank in ["\u{3164}", "\u{200B}", "\u{2800}", " \u{FEFF} "] {
+            let message = json!({"id": "1", "from": "1", "type": "text", "text": {"body": blank}});
+            let contact = json!({"wa_id": "1", "profile": {"name": blank, "username": blank}});
+            let read = kinds(&json!({"contacts": [contact], "messages": [message]})).remove(0);
+            let EventKind::Message(message) = read else { panic!("{read:?}") };
+            assert_eq!(message.content.text, None, "{blank:?}");
+            assert_eq!((message.customer.name, message.customer.username), (None, None), "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn a_username_of_any_length_fits() {
+        let contact = json!({"wa_id": "1", "profile": {"username": "x".repeat(500_000)}});
+        let message = json!({"id": "1", "from": "1", "type": "text", "text": {"body": "x"}});
+        let read = kinds(&json!({"contacts": [contact], "messages": [message]})).remove(0);
+        assert!(matches!(read, EventKind::Message(message)
+            if message.customer.username.as_ref().is_some_and(|name| name.len() <= MAX_USERNAME_BYTES)));
+    }
+
+    #[test]
+    fn a_payment_that_fails_fails_no_message() {
+        let status =
+            |kind: &str| kinds(&json!({"statuses": [{"id": "1", "status": "failed", "type": kind}]})).remove(0);
+        assert_eq!(status("payment"), notice("payment_status"));
+        assert!(matches!(status("message"), EventKind::Status(StatusChange { status: Status::Failed, .. })));
+        assert_eq!(status("of_the_future"), EventKind::Unknown { reason: "unknown type of status" });
     }
 
     #[test]
