@@ -24,6 +24,7 @@ use crate::{
         Thread, Update,
     },
     webhook_token::Proof,
+    window,
 };
 
 /// How many things are under way at the table at once.
@@ -499,6 +500,15 @@ impl Inbound<'_> {
     async fn reaction(&self, reaction: Reaction, received_at: i64) -> Result<Counts> {
         let identity = self.identity(&reaction.customer)?;
         let at = self.timestamp(&identity.conversation, reaction.timestamp, &reaction.external_id).await?;
+        let reacted = reaction.by == Party::Customer && reaction.emoji.is_some();
+        let counts = self.apply_reaction(reaction, at, received_at).await?;
+        if reacted && window::reaction_opens_it(self.platform) {
+            self.store.open_window(self.organization, &identity.conversation, at).await?;
+        }
+        Ok(counts)
+    }
+
+    async fn apply_reaction(&self, reaction: Reaction, at: i64, received_at: i64) -> Result<Counts> {
         if let Some((conversation, id)) = self.message_by_external_id(&reaction.target).await? {
             let entry = ReactionEntry { emoji: reaction.emoji, at, ids: vec![reaction.external_id] };
             self.store.react(self.organization, &conversation, &id, reaction.by, entry).await?;

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::{clock::rfc3339, platform::Channel};
+use crate::{
+    clock::rfc3339,
+    platform::{Channel, Platform},
+};
 
 /// How long after the customer's last message free text may be sent, on every platform.
 const WINDOW_MS: i64 = 24 * 60 * 60 * 1000;
@@ -31,6 +34,15 @@ pub fn window(channel: Channel, last_inbound_at: Option<i64>, now_ms: i64) -> Wi
         (Channel::Instagram | Channel::Facebook, false) | (Channel::Website | Channel::Phone, _) => &[],
     };
     Window { open, closes_at: closes_at.map(rfc3339), allowed }
+}
+
+/// Whether a customer's reaction opens the window: Messenger and Instagram say so, `WhatsApp` does not.
+#[must_use]
+pub fn reaction_opens_it(platform: Platform) -> bool {
+    match platform {
+        Platform::Instagram | Platform::Facebook => true,
+        Platform::Whatsapp => false,
+    }
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ pub struct Conversation {
     pub last_message_text: String,
     /// Who wrote it.
     pub last_message_sender: Sender,
-    /// The time of the customer's newest message, epoch milliseconds: what the window is computed from.
+    /// When the customer last did what opens the window, epoch milliseconds: the newest message, mostly.
     pub last_inbound_at: Option<i64>,
     /// When the customer's last message came to us, epoch microseconds; never earlier, but it may be the arrival of a
     /// delivery that brought known messages once more.
@@ -598,13 +598,37 @@ impl Store {
         up_to: i64,
     ) -> Result<()> {
         let attribute = if status == Status::Read { "readUpTo" } else { "deliveredUpTo" };
+        self.raise(organization, conversation, attribute, up_to).await
+    }
+
+    /// Opens the messaging window from a time on, where the customer did something that is no message.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn open_window(
+        &self,
+        organization: &OrganizationId,
+        conversation: &ConversationId,
+        at: i64,
+    ) -> Result<()> {
+        self.raise(organization, conversation, "lastInboundAt", at).await
+    }
+
+    /// Raises a time of a conversation, where there is one.
+    async fn raise(
+        &self,
+        organization: &OrganizationId,
+        conversation: &ConversationId,
+        attribute: &str,
+        at: i64,
+    ) -> Result<()> {
         let mut target = self.remembered(conversation).unwrap_or_else(|| conversation.clone());
         for _ in 0..MAX_HOPS {
             let raise = Expression::default()
-                .set(attribute, n(up_to))
+                .set(attribute, n(at))
                 .if_exists("lastMessageKey")
                 .if_absent(ALIAS_OF)
-                .if_absent_or(attribute, "<", n(up_to));
+                .if_absent_or(attribute, "<", n(at));
             let written = self.update(&keys::conversation(organization, &target), raise).await?;
             let Written::Refused(Some(item)) = written else { return Ok(()) };
             let Some(next) = alias_of(&item) else { return Ok(()) };

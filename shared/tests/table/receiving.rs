@@ -4,9 +4,10 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use shared::{
     content::{Content, ContentType},
-    event::{Edit, EventKind, IncomingMessage, Party, Unsend},
+    event::{Edit, EventKind, IncomingMessage, Party, Reaction, Unsend},
     inbound::Counts,
     message::{Direction, Sender, Status},
+    platform::Platform,
     store::{Changes, ConversationStatus},
 };
 
@@ -464,6 +465,38 @@ async fn an_edit_that_can_be_shown_replaces_what_could_not() {
     assert_eq!(conversation.last_message_text, "In words");
     let [message] = &account.thread(&store, &conversation).await[..] else { panic!() };
     assert_eq!((message.content_type, &message.content), (ContentType::Text, &None));
+}
+
+#[tokio::test]
+async fn a_reaction_opens_the_window_where_the_platform_says_so() {
+    const HOUR: i64 = 3600;
+    for platform in Platform::ALL {
+        let (table, account) = (Table::open().await, Account::new(platform));
+        let store = table.store();
+        let opened = async |by: Party, emoji: Option<&str>, second: i64| {
+            let reaction = Reaction {
+                customer: anna(),
+                by,
+                external_id: format!("reaction at {second}"),
+                target: "hello".into(),
+                emoji: emoji.map(str::to_owned),
+                timestamp: Some(at(second)),
+            };
+            account.receives(&store, second, vec![event(EventKind::Reaction(reaction))]).await;
+            account.only(&store).await.last_inbound_at
+        };
+        account.receives(&store, 1, vec![inbound(&anna(), "hello", 0)]).await;
+
+        let since = Some(if platform == Platform::Whatsapp { at(0) } else { at(30 * HOUR) });
+        assert_eq!(opened(Party::Customer, Some("👍"), 30 * HOUR).await, since, "{platform}");
+        assert_eq!(opened(Party::Customer, Some("🎉"), HOUR).await, since, "{platform}: an older one");
+        assert_eq!(opened(Party::Customer, None, 40 * HOUR).await, since, "{platform}: taken back");
+        assert_eq!(opened(Party::Business, Some("👍"), 50 * HOUR).await, since, "{platform}: our own");
+
+        account.receives(&store, 60 * HOUR, vec![inbound(&anna(), "late", 20 * HOUR)]).await;
+        let late = Some(if platform == Platform::Whatsapp { at(20 * HOUR) } else { at(30 * HOUR) });
+        assert_eq!(account.only(&store).await.last_inbound_at, late, "{platform}: a message from before");
+    }
 }
 
 #[tokio::test]
