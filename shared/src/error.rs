@@ -45,6 +45,8 @@ pub enum Error {
     NotConnected,
     #[error("this `Idempotency-Key` was used with another body: use a new key for a new message")]
     IdempotencyKeyReused,
+    #[error("somebody else cares for this conversation: ask them, or take it over knowingly")]
+    AlreadyAssigned { assigned_to: Option<String>, conversation: Option<Value> },
     #[error("this was changed by somebody else at the same moment: read it again, then repeat")]
     Conflict,
     #[error("the body is longer than {limit_bytes} bytes")]
@@ -104,6 +106,7 @@ impl Error {
             Self::AccountInUse => (StatusCode::CONFLICT, "ACCOUNT_IN_USE"),
             Self::NotConnected => (StatusCode::CONFLICT, "NOT_CONNECTED"),
             Self::IdempotencyKeyReused => (StatusCode::CONFLICT, "IDEMPOTENCY_KEY_REUSED"),
+            Self::AlreadyAssigned { .. } => (StatusCode::CONFLICT, "ALREADY_ASSIGNED"),
             Self::Conflict => (StatusCode::CONFLICT, "CONFLICT"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
@@ -125,6 +128,9 @@ impl Error {
             Self::InvalidParameter { parameter, .. } => json!({ "parameter": parameter }),
             Self::BodyTooLarge { limit_bytes } => json!({ "limitBytes": limit_bytes }),
             Self::WindowClosed { allowed, closed_at } => json!({ "allowed": allowed, "closedAt": closed_at }),
+            Self::AlreadyAssigned { assigned_to, conversation } => {
+                json!({ "assignedTo": assigned_to, "conversation": conversation })
+            }
             Self::TextTooLong { limit, unit } => json!({ "limit": limit, "unit": unit }),
             Self::ProviderRejected { message_id, code, title } => {
                 json!({ "messageId": message_id, "code": code, "title": title })

@@ -34,7 +34,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::debug;
 
 pub use audit::{AuditAction, AuditEntry};
-pub use conversation::{Activity, Assignee, Changes, Conversation, ConversationStatus, LastMessage, Recorded};
+pub use conversation::{
+    Activity, Assignee, Changes, Conversation, ConversationStatus, LABELS_MAX, LastMessage, Recorded,
+};
 pub use external_id::ExternalId;
 pub use inbox::{InboxFilter, InboxPage};
 pub use integration::{

@@ -33,6 +33,11 @@ impl Call {
         self.claim("role", Some(role))
     }
 
+    /// By that user.
+    pub fn user(self, user: &str) -> Self {
+        self.claim("sub", Some(user))
+    }
+
     fn claim(mut self, name: &str, value: Option<&str>) -> Self {
         let claims = self.0["requestContext"]["authorizer"]["jwt"]["claims"].as_object_mut().unwrap();
         match value {

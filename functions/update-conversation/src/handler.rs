@@ -10,11 +10,10 @@ use shared::{
     clock,
     config::Claims,
     http,
-    store::{Assignee, Changes, ConversationStatus, Store},
+    store::{Assignee, Changes, ConversationStatus, LABELS_MAX, Store},
     view::ConversationView,
 };
 
-const LABELS_MAX: usize = 20;
 const LABEL_MAX_CHARACTERS: usize = 50;
 const USER_MAX_BYTES: usize = 128;
 
@@ -28,7 +27,23 @@ struct UpdateConversationRequest {
     read_up_to: Option<String>,
     #[serde(default, deserialize_with = "assignee")]
     assigned_to: Option<Assignee>,
+    assign: Option<Assignment>,
     labels: Option<BTreeSet<String>>,
+    #[serde(default)]
+    add_labels: BTreeSet<String>,
+    #[serde(default)]
+    remove_labels: BTreeSet<String>,
+}
+
+/// Assigns where the conversation still belongs to whom the operator saw there.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Assignment {
+    #[serde(deserialize_with = "assignee")]
+    to: Option<Assignee>,
+    #[serde(default, deserialize_with = "assignee")]
+    if_assigned_to: Option<Assignee>,
+    if_unassigned: Option<bool>,
 }
 
 /// `null` is nobody; absent, the default, is no change.
@@ -42,17 +57,81 @@ pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> 
     let changes = changes(http::body(&request, http::BODY_MAX_BYTES)?, &caller, clock::now_us())?;
 
     let now_ms = clock::now_ms();
-    let conversation = store.change_conversation(&caller.organization, &id, &changes, now_ms).await?;
+    let changed = store.change_conversation(&caller.organization, &id, &changes, now_ms).await;
 
-    let view = ConversationView::load(store, &caller.organization, conversation, now_ms).await?;
+    if let Err(Error::AlreadyAssigned { .. }) = changed {
+        // Who was too late sees what they would overwrite.
+        let present = store.conversation(&caller.organization, &id).await?.ok_or(Error::ConversationNotFound)?;
+        let assigned_to = present.assigned_to.clone();
+        let view = ConversationView::load(store, &caller.organization, present, now_ms).await?;
+        let conversation = Some(serde_json::to_value(&view).map_err(Error::internal)?);
+        return Err(Error::AlreadyAssigned { assigned_to, conversation });
+    }
+    let view = ConversationView::load(store, &caller.organization, changed?, now_ms).await?;
     http::ok(StatusCode::OK, &view)
 }
 
+/// Nobody, or a user by id; `me` is the caller.
+fn assigned(assignee: Assignee, caller: &Caller, field: &'static str) -> Result<Assignee> {
+    match assignee {
+        Assignee::User(user) if user == "me" => Ok(Assignee::User(caller.user.clone())),
+        Assignee::User(user) if user.trim().is_empty() || user.len() > USER_MAX_BYTES => {
+            Err(Error::invalid_body(format!("`{field}` is a user id, \"me\" or null"), field))
+        }
+        other => Ok(other),
+    }
+}
+
+/// Who is assigned, and on the condition of who was.
+fn assignment(
+    assigned_to: Option<Assignee>,
+    assign: Option<Assignment>,
+    caller: &Caller,
+) -> Result<(Option<Assignee>, Option<Assignee>)> {
+    let Some(Assignment { to, if_assigned_to, if_unassigned }) = assign else {
+        return Ok((assigned_to.map(|assignee| assigned(assignee, caller, "assignedTo")).transpose()?, None));
+    };
+    let expected = match (assigned_to, if_assigned_to, if_unassigned) {
+        (None, Some(expected), None) => assigned(expected, caller, "assign.ifAssignedTo")?,
+        (None, None, Some(true)) => Assignee::Nobody,
+        _ => {
+            let message = "`assign` takes `to` and either `ifAssignedTo` or `ifUnassigned: true`, without `assignedTo`";
+            return Err(Error::invalid_body(message, "assign"));
+        }
+    };
+    let to = to.map(|assignee| assigned(assignee, caller, "assign.to")).transpose()?;
+    Ok((to, Some(expected)))
+}
+
+/// Labels that a conversation may have, named once.
+fn check_labels(labels: Option<&BTreeSet<String>>, add: &BTreeSet<String>, remove: &BTreeSet<String>) -> Result<()> {
+    if labels.is_some() && !(add.is_empty() && remove.is_empty()) {
+        let message = "send either `labels`, or `addLabels` and `removeLabels`";
+        return Err(Error::invalid_body(message, "labels"));
+    }
+    if !add.is_disjoint(remove) {
+        return Err(Error::invalid_body("a label is either added or removed", "removeLabels"));
+    }
+    let fits = |label: &String| !label.trim().is_empty() && label.chars().count() <= LABEL_MAX_CHARACTERS;
+    for (field, named) in [("labels", labels), ("addLabels", Some(add)), ("removeLabels", Some(remove))] {
+        if named.is_some_and(|labels| labels.len() > LABELS_MAX || !labels.iter().all(fits)) {
+            let message = format!("at most {LABELS_MAX} labels of 1 to {LABEL_MAX_CHARACTERS} characters");
+            return Err(Error::invalid_body(message, field));
+        }
+    }
+    Ok(())
+}
+
 fn changes(request: UpdateConversationRequest, caller: &Caller, now_us: i64) -> Result<Changes> {
-    let UpdateConversationRequest { status, read, read_up_to, assigned_to, labels } = request;
-    if status.is_none() && read.is_none() && read_up_to.is_none() && assigned_to.is_none() && labels.is_none() {
+    let UpdateConversationRequest { status, read, read_up_to, assigned_to, assign, labels, add_labels, remove_labels } =
+        request;
+    let names_labels = labels.is_some() || !add_labels.is_empty() || !remove_labels.is_empty();
+    let names_assignee = assigned_to.is_some() || assign.is_some();
+    if status.is_none() && read.is_none() && read_up_to.is_none() && !names_assignee && !names_labels {
         return Err(Error::InvalidBody {
-            message: "name at least one of status, read, readUpTo, assignedTo and labels".into(),
+            message:
+                "name something to change: status, read, readUpTo, assign, assignedTo, addLabels, removeLabels, labels"
+                    .into(),
             field: None,
         });
     }
@@ -67,19 +146,18 @@ fn changes(request: UpdateConversationRequest, caller: &Caller, now_us: i64) -> 
             Some(epoch_ms * 1000 + 999)
         }
     };
-    let assigned_to = match assigned_to {
-        Some(Assignee::User(user)) if user == "me" => Some(Assignee::User(caller.user.clone())),
-        Some(Assignee::User(user)) if user.trim().is_empty() || user.len() > USER_MAX_BYTES => {
-            return Err(Error::invalid_body("`assignedTo` is a user id, \"me\" or null", "assignedTo"));
-        }
-        other => other,
-    };
-    let fits = |label: &String| !label.trim().is_empty() && label.chars().count() <= LABEL_MAX_CHARACTERS;
-    if labels.as_ref().is_some_and(|labels| labels.len() > LABELS_MAX || !labels.iter().all(fits)) {
-        let message = format!("at most {LABELS_MAX} labels of 1 to {LABEL_MAX_CHARACTERS} characters");
-        return Err(Error::invalid_body(message, "labels"));
-    }
-    Ok(Changes { status, read_up_to, unread: read == Some(false), assigned_to, labels })
+    let (assigned_to, if_assigned_to) = assignment(assigned_to, assign, caller)?;
+    check_labels(labels.as_ref(), &add_labels, &remove_labels)?;
+    Ok(Changes {
+        status,
+        read_up_to,
+        unread: read == Some(false),
+        assigned_to,
+        if_assigned_to,
+        labels,
+        add_labels,
+        remove_labels,
+    })
 }
 
 #[cfg(test)]
@@ -147,6 +225,84 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_eight_who_take_it_one_gets_it() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let conversation = account.hears(&table.store(), &anna(), "m1").await;
+        let take = json!({ "assign": { "to": "me", "ifUnassigned": true } });
+        let take = |user: String| about(&account, &conversation).user(&user).body(&take);
+
+        let answers =
+            futures_util::future::join_all((0..8).map(|number| answer(&table, take(format!("user{number}"))))).await;
+
+        let taken: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
+        assert_eq!(taken.len(), 1, "{answers:?}");
+        let winner = &taken[0].body["data"]["assignedTo"];
+        for late in answers.iter().filter(|answer| answer.status != 200) {
+            assert_eq!(late.refusal(), (409, "ALREADY_ASSIGNED"));
+            let details = &late.body["error"]["details"];
+            assert_eq!((&details["assignedTo"], &details["conversation"]["assignedTo"]), (winner, winner));
+        }
+        let again = answer(&table, take(winner.as_str().unwrap().to_owned())).await;
+        assert_eq!(again.status, 200, "who has it may ask again");
+    }
+
+    #[tokio::test]
+    async fn takeover_needs_the_present_assignee() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let conversation = account.hears(&table.store(), &anna(), "m1").await;
+        let assign = async |assign: Value| {
+            answer(&table, about(&account, &conversation).body(&json!({ "assign": assign, "status": "closed" }))).await
+        };
+
+        let first = assign(json!({ "to": "bob", "ifUnassigned": true })).await;
+        let late = assign(json!({ "to": "me", "ifAssignedTo": "carol" })).await;
+        let kept = account.only(&table.store()).await;
+        let over = assign(json!({ "to": "me", "ifAssignedTo": "bob" })).await;
+        let back = assign(json!({ "to": null, "ifAssignedTo": "me" })).await;
+
+        assert_eq!((first.status, over.status, back.status), (200, 200, 200));
+        assert_eq!(late.refusal(), (409, "ALREADY_ASSIGNED"));
+        assert_eq!(kept.assigned_to.as_deref(), Some("bob"));
+        assert_eq!(account.only(&table.store()).await.assigned_to, None);
+    }
+
+    #[tokio::test]
+    async fn labels_of_two_operators_at_once_are_all_kept() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let conversation = account.hears(&table.store(), &anna(), "m1").await;
+        let label = async |changes: Value| answer(&table, about(&account, &conversation).body(&changes)).await;
+
+        let added = (0..16).map(|number| label(json!({ "addLabels": [format!("l{number}")] })));
+        futures_util::future::join_all(added).await;
+        let removed = (0..14).map(|number| label(json!({ "removeLabels": [format!("l{number}")] })));
+        futures_util::future::join_all(removed).await;
+        let both = label(json!({ "addLabels": ["new"], "removeLabels": ["l14", "absent"] })).await;
+        let rest = label(json!({ "removeLabels": ["l15", "new"] })).await;
+
+        assert_eq!(both.body["data"]["labels"], json!(["l15", "new"]));
+        assert_eq!(rest.body["data"]["labels"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn more_labels_than_fit_are_refused() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let conversation = account.hears(&table.store(), &anna(), "m1").await;
+        let label = async |changes: Value| answer(&table, about(&account, &conversation).body(&changes)).await;
+        let names: Vec<_> = (0..18).map(|number| format!("l{number:02}")).collect();
+        label(json!({ "labels": names })).await;
+
+        let added = (18..24).map(|number| label(json!({ "addLabels": [format!("l{number}")] })));
+        let added = futures_util::future::join_all(added).await;
+        let known = label(json!({ "addLabels": ["l00"] })).await;
+
+        assert_eq!(added.iter().filter(|answer| answer.status == 200).count(), 2);
+        for late in added.iter().filter(|answer| answer.status != 200) {
+            assert_eq!(late.refusal(), (400, "INVALID_BODY"));
+        }
+        assert_eq!(known.body["data"]["labels"].as_array().unwrap().len(), LABELS_MAX);
+    }
+
+    #[tokio::test]
     async fn a_body_that_cannot_be_taken_is_refused_before_anything_is_read() {
         let table = Table::open().await;
         let refused = [
@@ -158,6 +314,18 @@ mod tests {
             (json!({ "readUpTo": "yesterday" }), json!("readUpTo")),
             (json!({ "assignedTo": " " }), json!("assignedTo")),
             (json!({ "assignedTo": "x".repeat(129) }), json!("assignedTo")),
+            (json!({ "assign": { "to": "me" } }), json!("assign")),
+            (json!({ "assign": { "to": "me", "ifUnassigned": false } }), json!("assign")),
+            (json!({ "assign": { "to": "me", "ifUnassigned": true, "ifAssignedTo": null } }), json!("assign")),
+            (json!({ "assign": { "to": "me", "ifUnassigned": true }, "assignedTo": "me" }), json!("assign")),
+            (json!({ "assign": { "to": " ", "ifUnassigned": true } }), json!("assign.to")),
+            (json!({ "assign": { "to": null, "ifAssignedTo": "" } }), json!("assign.ifAssignedTo")),
+            (json!({ "assign": { "ifUnassigned": true } }), Value::Null),
+            (json!({ "addLabels": [], "removeLabels": [] }), Value::Null),
+            (json!({ "addLabels": ["a"], "labels": ["b"] }), json!("labels")),
+            (json!({ "addLabels": ["a"], "removeLabels": ["a"] }), json!("removeLabels")),
+            (json!({ "addLabels": [""] }), json!("addLabels")),
+            (json!({ "removeLabels": ["ä".repeat(51)] }), json!("removeLabels")),
             (json!({ "labels": [" "] }), json!("labels")),
             (json!({ "labels": ["ä".repeat(51)] }), json!("labels")),
             (json!({ "labels": (0..21).map(|number| number.to_string()).collect::<Vec<_>>() }), json!("labels")),

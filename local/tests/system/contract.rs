@@ -441,6 +441,10 @@ async fn conversations(contract: &Contract<'_>) {
     ] {
         contract.expect(200, "", call("updateConversation", operator, &of).body(body)).await;
     }
+    let take = json!({ "assign": { "to": "me", "ifUnassigned": true }, "addLabels": ["vip"] });
+    contract.expect(200, "", call("updateConversation", operator, &of).body(take)).await;
+    let late = json!({ "assign": { "to": "bob", "ifUnassigned": true }, "removeLabels": ["vip"] });
+    contract.expect(409, "ALREADY_ASSIGNED", call("updateConversation", operator, &of).body(late)).await;
     for body in [json!({}), json!({ "status": "gone" }), json!({ "colour": "red" }), json!({ "labels": [""] })] {
         contract.expect(400, "INVALID_BODY", call("updateConversation", operator, &of).body(body)).await;
     }

@@ -174,9 +174,24 @@ pub struct Changes {
     pub unread: bool,
     /// Who cares.
     pub assigned_to: Option<Assignee>,
+    /// Only where this is who cares until then.
+    pub if_assigned_to: Option<Assignee>,
     /// Exactly these labels.
     pub labels: Option<BTreeSet<String>>,
+    /// These labels beside the others.
+    pub add_labels: BTreeSet<String>,
+    /// The others without these labels.
+    pub remove_labels: BTreeSet<String>,
 }
+
+impl Assignee {
+    fn of(user: Option<&String>) -> Self {
+        user.cloned().map_or(Self::Nobody, Self::User)
+    }
+}
+
+/// How many labels a conversation has at most.
+pub const LABELS_MAX: usize = 20;
 
 /// How many aliases are followed: a chain grows by one with each merge of merged customers.
 const MAX_HOPS: usize = 8;
@@ -641,7 +656,8 @@ impl Store {
     /// Applies what an operator changed, and returns the conversation as it is then.
     ///
     /// # Errors
-    /// [`Error::ConversationNotFound`] when there is none.
+    /// [`Error::ConversationNotFound`] when there is none, [`Error::AlreadyAssigned`] when somebody else than expected cares for
+    /// it, [`Error::InvalidBody`] when it would have too many labels.
     pub async fn change_conversation(
         &self,
         organization: &OrganizationId,
@@ -651,7 +667,8 @@ impl Store {
     ) -> Result<Conversation> {
         for _ in 0..MAX_RACES {
             let conversation = self.conversation(organization, id).await?.ok_or(Error::ConversationNotFound)?;
-            let mut expression = Expression::default().set("updatedAt", n(now_ms)).if_absent(ALIAS_OF);
+            let mut expression =
+                Expression::default().set("updatedAt", n(now_ms)).if_absent(ALIAS_OF).if_exists("lastMessageKey");
             expression = expression.set_some("status", changes.status.map(|status| s(status.as_str())));
             if let Some(read_up_to) = changes.read_up_to {
                 // What is still on its way was not read, whatever its arrival will have been.
@@ -669,19 +686,13 @@ impl Store {
                 expression = expression.set("readAt", n(last.received_at - 1));
                 expression = expression.set("unreadFrom", s(crate::id::time_digits(last.id.epoch_ms())));
             }
-            expression = match &changes.assigned_to {
-                Some(Assignee::User(user)) => expression.set("assignedTo", s(user)),
-                Some(Assignee::Nobody) => expression.remove("assignedTo"),
-                None => expression,
-            };
-            expression = match &changes.labels {
-                Some(labels) if labels.is_empty() => expression.remove("labels"),
-                Some(labels) => expression.set("labels", AttributeValue::Ss(labels.iter().cloned().collect())),
-                None => expression,
-            };
-            let expression = expression
-                .if_still("lastReceivedAt", conversation.last_received_at.map(n))
-                .if_still("unreadFrom", conversation.unread_from.as_ref().map(s));
+            if changes.read_up_to.is_some() || changes.unread {
+                expression = expression
+                    .if_still("lastReceivedAt", conversation.last_received_at.map(n))
+                    .if_still("unreadFrom", conversation.unread_from.as_ref().map(s));
+            }
+            expression = with_assignee(expression, changes, &conversation)?;
+            expression = with_labels(expression, changes, &conversation)?;
             match self.update(&keys::conversation(organization, &conversation.id), expression).await? {
                 Written::Done(item) => return read(item),
                 Written::Refused(_) => {}
@@ -705,6 +716,56 @@ impl Store {
             _ => Ok(true),
         }
     }
+}
+
+/// Who cares from now on. Where the change is on a condition, so is the write: of several at once, one gets it.
+fn with_assignee(expression: Expression, changes: &Changes, conversation: &Conversation) -> Result<Expression> {
+    let current = Assignee::of(conversation.assigned_to.as_ref());
+    let expression = match &changes.if_assigned_to {
+        // A repeated request finds that it has been done.
+        Some(expected) if *expected == current || changes.assigned_to.as_ref() == Some(&current) => {
+            expression.if_still("assignedTo", conversation.assigned_to.as_ref().map(s))
+        }
+        Some(_) => {
+            return Err(Error::AlreadyAssigned { assigned_to: conversation.assigned_to.clone(), conversation: None });
+        }
+        None => expression,
+    };
+    Ok(match &changes.assigned_to {
+        Some(Assignee::User(user)) => expression.set("assignedTo", s(user)),
+        Some(Assignee::Nobody) => expression.remove("assignedTo"),
+        None => expression,
+    })
+}
+
+/// The labels from now on. What is added or taken away touches no other label, so that two operators at once lose none.
+fn with_labels(expression: Expression, changes: &Changes, conversation: &Conversation) -> Result<Expression> {
+    let set = |labels: &BTreeSet<String>| AttributeValue::Ss(labels.iter().cloned().collect());
+    let before = &conversation.labels;
+    let all = |expression: Expression, labels: &BTreeSet<String>| match labels.is_empty() {
+        true => expression.remove("labels"),
+        false => expression.set("labels", set(labels)),
+    };
+    let Changes { labels, add_labels: add, remove_labels: remove, .. } = changes;
+    let expected = before.difference(remove).chain(add).collect::<BTreeSet<_>>().len();
+    if !add.is_empty() && expected > LABELS_MAX {
+        return Err(Error::invalid_body(format!("a conversation has at most {LABELS_MAX} labels"), "addLabels"));
+    }
+    Ok(match (labels, add.is_empty(), remove.is_empty()) {
+        (Some(labels), ..) => all(expression, labels),
+        (None, true, true) => expression,
+        (None, false, true) => {
+            let others = LABELS_MAX - add.difference(before).count();
+            expression.add("labels", set(add)).if_at_most("labels", others)
+        }
+        (None, true, false) => expression.delete("labels", set(remove)),
+        // One expression cannot do both to one set: what was read stands in for it.
+        (None, false, false) => {
+            let after = before.difference(remove).chain(add).cloned().collect();
+            let still = (!before.is_empty()).then(|| set(before));
+            all(expression, &after).if_still("labels", still)
+        }
+    })
 }
 
 fn text<'a>(item: &'a Item, attribute: &str) -> Option<&'a str> {

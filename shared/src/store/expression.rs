@@ -13,6 +13,7 @@ pub(super) struct Expression {
     set: Vec<String>,
     remove: Vec<String>,
     add: Vec<String>,
+    delete: Vec<String>,
     condition: Vec<String>,
     names: HashMap<String, String>,
     values: HashMap<String, AttributeValue>,
@@ -84,6 +85,13 @@ impl Expression {
         self
     }
 
+    /// Takes out of a string set.
+    pub(super) fn delete(mut self, attribute: &str, value: AttributeValue) -> Self {
+        let (name, value) = (self.name(attribute), self.value(value));
+        self.delete.push(format!("{name} {value}"));
+        self
+    }
+
     /// Demands that the item is there.
     pub(super) fn if_item_exists(self) -> Self {
         self.if_exists(keys::PK)
@@ -112,6 +120,13 @@ impl Expression {
     pub(super) fn if_absent_or(mut self, attribute: &str, comparison: &str, value: AttributeValue) -> Self {
         let (name, value) = (self.name(attribute), self.value(value));
         self.condition.push(format!("(attribute_not_exists({name}) OR {name} {comparison} {value})"));
+        self
+    }
+
+    /// Demands that a set is absent or has at most so many members.
+    pub(super) fn if_at_most(mut self, attribute: &str, members: usize) -> Self {
+        let (name, members) = (self.name(attribute), self.value(n(members)));
+        self.condition.push(format!("(attribute_not_exists({name}) OR size({name}) <= {members})"));
         self
     }
 
@@ -144,9 +159,9 @@ impl Expression {
         self
     }
 
-    /// `SET … REMOVE … ADD …`; `None` when nothing is changed.
+    /// `SET … REMOVE … ADD … DELETE …`; `None` when nothing is changed.
     pub(super) fn update(&self) -> Option<String> {
-        let clauses = [("SET", &self.set), ("REMOVE", &self.remove), ("ADD", &self.add)];
+        let clauses = [("SET", &self.set), ("REMOVE", &self.remove), ("ADD", &self.add), ("DELETE", &self.delete)];
         let clauses = clauses.iter().filter(|(_, parts)| !parts.is_empty());
         let text = clauses.map(|(verb, parts)| format!("{verb} {}", parts.join(", "))).collect::<Vec<_>>().join(" ");
         (!text.is_empty()).then_some(text)
