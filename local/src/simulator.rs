@@ -110,11 +110,18 @@ struct Settings {
     statuses: Statuses,
     delay_ms: u64,
     health: Health,
+    /// 360dialog names the account of each platform's key; it is documented for WhatsApp alone.
+    names_accounts: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { statuses: Statuses::default(), delay_ms: STATUS_DELAY_MS, health: Health::default() }
+        Self {
+            statuses: Statuses::default(),
+            delay_ms: STATUS_DELAY_MS,
+            health: Health::default(),
+            names_accounts: false,
+        }
     }
 }
 
@@ -244,8 +251,10 @@ impl Simulator {
             .route("/messages", post(send_whatsapp))
             .route("/instagram/{account}/messages", post(send_instagram))
             .route("/messenger/{account}/messages", post(send_messenger))
-            .route("/{version}/me", get(graph_me))
-            .route("/{version}/me/messages", post(send_graph))
+            .route("/{version}/me", get(page_me))
+            .route("/{version}/me/messages", post(send_by_page))
+            .route("/graph.instagram.com/{version}/me", get(instagram_me))
+            .route("/graph.instagram.com/{version}/me/messages", post(send_by_instagram))
             .route("/simulate/inbound", post(simulate_inbound))
             .route("/simulate/accounts", get(simulate_accounts))
             .route("/simulate/thread", get(simulate_thread))
@@ -352,11 +361,12 @@ impl Simulator {
         key.and_then(|key| self.account_of_key(key)).ok_or_else(Refusal::bad_key)
     }
 
-    /// The account of Meta's bearer token.
-    fn by_bearer(&self, headers: &HeaderMap) -> Result<Account, Refusal> {
+    /// The account of Meta's bearer token; each of its interfaces reads the tokens of one kind of account.
+    fn by_bearer(&self, headers: &HeaderMap, platform: Platform) -> Result<Account, Refusal> {
         let header = headers.get("authorization").and_then(|header| header.to_str().ok());
         let key = header.and_then(|header| header.strip_prefix("Bearer "));
-        key.and_then(|key| self.account_of_key(key)).ok_or_else(Refusal::bad_token)
+        let account = key.and_then(|key| self.account_of_key(key)).filter(|account| account.platform == platform);
+        account.ok_or_else(Refusal::bad_token)
     }
 }
 
@@ -380,15 +390,22 @@ async fn health_status(
     headers: HeaderMap,
     Query(query): Query<Fields>,
 ) -> Response {
-    let health = locked(&simulator.state).settings.health;
-    let act = |account: &Account| Ok(payloads::health(account, health, &query.fields));
+    let settings = locked(&simulator.state).settings.clone();
+    let act = |account: &Account| Ok(payloads::health(account, &settings, &query.fields));
     simulator.call(Endpoint::HealthStatus, simulator.by_api_key(&headers), act).await
 }
 
-async fn graph_me(State(simulator): State<Simulator>, headers: HeaderMap) -> Response {
-    let act =
-        |account: &Account| Ok(json!({ "id": account.id, "name": format!("Simulated {}", account.platform.name()) }));
-    simulator.call(Endpoint::HealthStatus, simulator.by_bearer(&headers), act).await
+/// `graph.facebook.com`: a page's token speaks for the page, and for the Instagram account that is linked with it. Here, that has
+/// the same number.
+async fn page_me(State(simulator): State<Simulator>, headers: HeaderMap, Query(query): Query<Fields>) -> Response {
+    let act = |account: &Account| Ok(payloads::page(account, &query.fields));
+    simulator.call(Endpoint::HealthStatus, simulator.by_bearer(&headers, Platform::Facebook), act).await
+}
+
+/// `graph.instagram.com`.
+async fn instagram_me(State(simulator): State<Simulator>, headers: HeaderMap, Query(query): Query<Fields>) -> Response {
+    let act = |account: &Account| Ok(payloads::instagram_login(account, &query.fields));
+    simulator.call(Endpoint::HealthStatus, simulator.by_bearer(&headers, Platform::Instagram), act).await
 }
 
 async fn read_webhook(State(simulator): State<Simulator>, headers: HeaderMap) -> Response {
@@ -440,12 +457,19 @@ async fn send_messenger(
     simulator.send(account, &body).await
 }
 
-async fn send_graph(State(simulator): State<Simulator>, headers: HeaderMap, body: Bytes) -> Response {
-    let account = simulator.by_bearer(&headers).and_then(|account| match account.platform {
-        Platform::Whatsapp => Err(Refusal::forbidden()),
-        Platform::Instagram | Platform::Facebook => Ok(account),
+async fn send_by_page(State(simulator): State<Simulator>, headers: HeaderMap, body: Bytes) -> Response {
+    let account = simulator.by_bearer(&headers, Platform::Facebook).map(|page| {
+        // The recipient tells which of the two it is for.
+        let linked = Account { platform: Platform::Instagram, id: page.id.clone() };
+        let to = messages::parse(&body).ok().and_then(|body| body.get("recipient").map(|to| to["id"].clone()));
+        let customers = locked(&simulator.state).threads.customers(&linked);
+        if customers.iter().any(|customer| Some(&customer["id"]) == to.as_ref()) { linked } else { page }
     });
     simulator.send(account, &body).await
+}
+
+async fn send_by_instagram(State(simulator): State<Simulator>, headers: HeaderMap, body: Bytes) -> Response {
+    simulator.send(simulator.by_bearer(&headers, Platform::Instagram), &body).await
 }
 
 impl Simulator {

@@ -263,6 +263,9 @@ impl<'a> Template<'a> {
                 "JwtIssuer" => Some(issuer(&emulation.api)),
                 "JwtAudience" => Some(AUDIENCE.to_owned()),
                 "Dialog360BaseUrl" | "GraphBaseUrl" => Some(emulation.provider.clone()),
+                "InstagramGraphBaseUrl" => Some(format!("{}/graph.instagram.com", emulation.provider)),
+                // As with 360dialog itself, nobody says whose an Instagram account or page is; here, that is nobody's loss.
+                "TrustPartnerChannel" => Some("true".to_owned()),
                 _ => None,
             });
             let value = match (given, &declaration["Default"]) {

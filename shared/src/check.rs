@@ -6,9 +6,12 @@ use tracing::warn;
 
 use crate::{
     clock,
-    dialog360::{Failure, Provider, speaks_for},
+    dialog360::{Failure, Provider},
     error::Result,
-    store::{Connection, ConnectionStatus, Health, Integration, KEY_REFUSED, KEY_UNREADABLE, WEBHOOK_ELSEWHERE},
+    store::{
+        ACCOUNT_LOST, Claim, Connection, ConnectionStatus, Health, Integration, KEY_REFUSED, KEY_UNREADABLE,
+        WEBHOOK_ELSEWHERE,
+    },
     vault::{self, Vault},
     webhook_token,
 };
@@ -69,6 +72,7 @@ impl Checker {
         let refused = |message: &str| Checked {
             connection: Connection {
                 status: unless_disconnected(ConnectionStatus::Error),
+                proven: false,
                 health: None,
                 webhook_verified: None,
                 error_message: Some(message.to_owned()),
@@ -77,6 +81,10 @@ impl Checker {
             },
             repaired: false,
         };
+        // Whatever the key is good for: nothing is delivered here.
+        if integration.claim() == Claim::Lost {
+            return Ok(refused(ACCOUNT_LOST));
+        }
         let sealed = &integration.credentials.sealed_key;
         let api_key = match self.vault.open(&integration.organization_id, platform, sealed).await {
             Ok(api_key) => api_key,
@@ -88,7 +96,8 @@ impl Checker {
             Err(Failure::Unauthorized) => return Ok(refused(KEY_REFUSED)),
             Err(failure) => return Err(failure.into()),
         };
-        if !speaks_for(&answer, &integration.credentials.account) {
+        let speaks_for = answer.speaks_for(&integration.credentials.account);
+        if speaks_for == Some(false) {
             return Ok(refused(OTHER_ACCOUNT));
         }
         let (mut error_message, mut repaired) = (None, false);
@@ -107,13 +116,15 @@ impl Checker {
             }
             error_message = (!is_ours).then(|| WEBHOOK_ELSEWHERE.to_owned());
             // Where the provider names no account, ours is proven by the first delivery only.
-            Some(is_ours && (answer.account.is_some() || integration.webhook_verified))
+            Some(is_ours && (speaks_for.is_some() || integration.webhook_verified))
         } else {
             None
         };
         let status = unless_disconnected(ConnectionStatus::Connected);
         let health = Some(Health { status: answer.status, reasons: answer.reasons, checked_at });
-        let connection = Connection { status, health, webhook_verified, error_message, checked_at, next_check_at };
+        let proven = speaks_for.is_some();
+        let connection =
+            Connection { status, proven, health, webhook_verified, error_message, checked_at, next_check_at };
         Ok(Checked { connection, repaired })
     }
 

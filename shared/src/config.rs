@@ -146,14 +146,18 @@ pub enum Preset {
 pub struct Provider {
     /// `DIALOG360_BASE_URL`.
     pub dialog360_base_url: String,
-    /// `GRAPH_BASE_URL`.
+    /// `GRAPH_BASE_URL`: for the tokens of pages.
     pub graph_base_url: String,
+    /// `INSTAGRAM_GRAPH_BASE_URL`: for the tokens of Instagram logins.
+    pub instagram_graph_base_url: String,
     /// `GRAPH_VERSION`.
     pub graph_version: String,
     /// `INSTAGRAM_PRESET`.
     pub instagram: Preset,
     /// `FACEBOOK_PRESET`.
     pub facebook: Preset,
+    /// `TRUST_PARTNER_CHANNEL`: accounts that the provider names to nobody may be connected all the same.
+    pub trust_partner_channel: bool,
 }
 
 impl Provider {
@@ -163,9 +167,11 @@ impl Provider {
         Ok(Self {
             dialog360_base_url: or("DIALOG360_BASE_URL", "https://waba-v2.360dialog.io"),
             graph_base_url: or("GRAPH_BASE_URL", "https://graph.facebook.com"),
+            instagram_graph_base_url: or("INSTAGRAM_GRAPH_BASE_URL", "https://graph.instagram.com"),
             graph_version: or("GRAPH_VERSION", "v24.0"),
             instagram: preset("INSTAGRAM_PRESET")?,
             facebook: preset("FACEBOOK_PRESET")?,
+            trust_partner_channel: flag("TRUST_PARTNER_CHANNEL")?,
         })
     }
 
@@ -177,6 +183,14 @@ impl Provider {
             Platform::Instagram => self.instagram,
             Platform::Facebook => self.facebook,
         }
+    }
+}
+
+fn flag(name: &'static str) -> Result<bool, ConfigError> {
+    match optional(name).as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(ConfigError { name, problem: "is neither true nor false" }),
     }
 }
 

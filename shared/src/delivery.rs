@@ -33,6 +33,9 @@ const OWNERS_MAX: usize = 10_000;
 
 /// Why an event has no place, where that may change: somebody connects the account.
 pub const ACCOUNT_OF_NOBODY: &str = "account of no organization";
+/// Why an event has no place, where that may change: the account's owner has not proven to be that, and the event did not come with a
+/// token of its own.
+pub const ACCOUNT_NOT_PROVEN: &str = "account that nobody has proven to own";
 /// Why an event has no place: its token is of an organization that does not own the account.
 pub const TOKEN_OF_ANOTHER: &str = "token of another organization";
 /// Why an event has no place: it happened before its account's owner had the account, and another organization did.
@@ -147,10 +150,14 @@ impl Delivery<'_> {
                 return (Counts { failed: events.len(), ..Counts::default() }, None);
             }
         };
-        let organization = owner.as_ref().map(|owner| &owner.organization_id);
+        let is_covered = owner.as_ref().is_some_and(|owner| covers(self.proof, owner, platform));
+        // It is nobody's as far as anybody knows: whoever proves to own the account receives it then.
+        let not_proven = owner.as_ref().is_some_and(|owner| !is_covered && !owner.is_proven(platform));
+        let organization = owner.as_ref().filter(|_| !not_proven).map(|owner| &owner.organization_id);
         let refused = match &owner {
             None => Some(ACCOUNT_OF_NOBODY),
-            Some(owner) if !covers(self.proof, owner) => Some(TOKEN_OF_ANOTHER),
+            Some(_) if not_proven => Some(ACCOUNT_NOT_PROVEN),
+            Some(_) if !is_covered => Some(TOKEN_OF_ANOTHER),
             Some(owner) if self.only_for.is_some_and(|only| *only != owner.organization_id) => Some(OTHER_OWNER),
             // What waits is not lost for being asked for too early.
             Some(owner) if self.is_replay() && owner.status == OwnerStatus::Disconnected => Some(DISCONNECTED),
@@ -197,7 +204,7 @@ impl Delivery<'_> {
     /// it was connected again.
     async fn owner(&self, platform: Platform, account: &AccountId) -> Result<Option<Owner>> {
         if let (Some(owner), Proof::Account { .. }) = (self.owners.remembered(platform, account), self.proof)
-            && covers(self.proof, &owner)
+            && covers(self.proof, &owner, platform)
         {
             return Ok(Some(owner));
         }
@@ -232,10 +239,14 @@ impl Delivery<'_> {
     }
 }
 
-/// Whether what the delivery proves covers the owner's accounts: the global token all, an account's token those of its organization.
-/// One API key may serve several platforms and has one webhook: the token that was registered last comes with all of them.
-fn covers(proof: &Proof, owner: &Owner) -> bool {
-    proof.organization().is_none_or(|organization| *organization == owner.organization_id)
+/// Whether what the delivery proves covers the owner's account: a token those of its organization, proven or not, what stands for the
+/// whole service those that are proven. One API key may serve several platforms and has one webhook: the token that was registered last
+/// comes with all of them.
+fn covers(proof: &Proof, owner: &Owner, platform: Platform) -> bool {
+    match proof.organization() {
+        Some(organization) => *organization == owner.organization_id,
+        None => owner.is_proven(platform),
+    }
 }
 
 /// Whether it happened before the owner had the account, when another organization did.

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderValue, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -32,6 +32,13 @@ const API_KEY_HEADER: &str = "D360-API-KEY";
 const HEALTH_PATH: &str = "/health_status";
 /// What a WhatsApp number is asked for besides: the number as people write it comes only on request.
 const WHATSAPP_HEALTH_PATH: &str = "/health_status?fields=health_status,id,display_phone_number";
+/// What Meta is asked with the token of an Instagram login. `id` would be one that only the app knows: webhooks carry `user_id`.
+/// <https://developers.facebook.com/docs/instagram-platform/instagram-api-with-instagram-login/get-started>
+const INSTAGRAM_LOGIN_PATH: &str = "/me?fields=user_id,username";
+/// What Meta is asked with a page's token for the Instagram account that is linked with the page.
+const LINKED_INSTAGRAM_PATH: &str = "/me?fields=id,name,instagram_business_account";
+/// What Meta is asked with a page's token.
+const PAGE_PATH: &str = "/me?fields=id,name";
 const WEBHOOK_PATH: &str = "/v1/configs/webhook";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A send: long enough that few stay unknown.
@@ -83,6 +90,18 @@ pub struct KeyCheck {
     pub status: HealthStatus,
     /// Why not, where it cannot.
     pub reasons: Vec<String>,
+    /// The key is a page's token, which speaks for the Instagram account that is linked with the page.
+    pub is_of_page: bool,
+}
+
+/// Whose interface a call goes to.
+#[derive(Clone, Copy, Debug)]
+enum Interface {
+    Dialog360,
+    /// Meta's, for the tokens of pages.
+    Facebook,
+    /// Meta's, for the tokens of Instagram logins.
+    Instagram,
 }
 
 /// The provider's client. Its connections wait for the first use.
@@ -114,28 +133,34 @@ impl Provider {
         })
     }
 
+    /// Who is asked about an account of that platform; `is_of_page` tells the two kinds of tokens for Instagram apart.
+    fn interface(&self, platform: Platform, is_of_page: bool) -> Interface {
+        match (self.settings.preset(platform), platform) {
+            (Preset::Dialog360, _) => Interface::Dialog360,
+            (Preset::Graph, Platform::Instagram) if !is_of_page => Interface::Instagram,
+            (Preset::Graph, _) => Interface::Facebook,
+        }
+    }
+
     async fn request(
         &self,
-        platform: Platform,
+        interface: Interface,
         method: Method,
         path: &str,
         key: &SecretString,
     ) -> Result<RequestBuilder, Failure> {
         let client = self.client().await?;
-        Ok(match self.settings.preset(platform) {
-            Preset::Dialog360 => client
-                .request(method, format!("{}{path}", self.settings.dialog360_base_url.trim_end_matches('/')))
-                .header(API_KEY_HEADER, key.expose_secret()),
-            Preset::Graph => client
-                .request(
-                    method,
-                    format!(
-                        "{}/{}{path}",
-                        self.settings.graph_base_url.trim_end_matches('/'),
-                        self.settings.graph_version
-                    ),
-                )
-                .bearer_auth(key.expose_secret()),
+        let graph =
+            |base_url: &str| format!("{}/{}{path}", base_url.trim_end_matches('/'), self.settings.graph_version);
+        let url = match interface {
+            Interface::Dialog360 => format!("{}{path}", self.settings.dialog360_base_url.trim_end_matches('/')),
+            Interface::Facebook => graph(&self.settings.graph_base_url),
+            Interface::Instagram => graph(&self.settings.instagram_graph_base_url),
+        };
+        let request = client.request(method, url);
+        Ok(match interface {
+            Interface::Dialog360 => request.header(API_KEY_HEADER, header(key)?),
+            Interface::Facebook | Interface::Instagram => request.bearer_auth(key.expose_secret()),
         })
     }
 
@@ -147,16 +172,45 @@ impl Provider {
         match self.settings.preset(platform) {
             Preset::Dialog360 => {
                 let path = if platform == Platform::Whatsapp { WHATSAPP_HEALTH_PATH } else { HEALTH_PATH };
-                let answer = self.get(platform, path, key).await?;
+                let answer = self.get(Interface::Dialog360, path, key).await?;
                 Ok(key_check(platform, &answer))
             }
             Preset::Graph => {
-                let answer = self.get(platform, "/me?fields=id,name", key).await?;
-                let account = answer.get("id").and_then(Value::as_str).map(str::to_owned);
-                let status = HealthStatus::Available;
-                Ok(KeyCheck { account, waba_id: None, display_phone_number: None, status, reasons: Vec::new() })
+                let (account, is_of_page) = self.account_of_token(platform, key).await?;
+                let (status, reasons) = (HealthStatus::Available, Vec::new());
+                Ok(KeyCheck { account, waba_id: None, display_phone_number: None, status, reasons, is_of_page })
             }
         }
+    }
+
+    /// The account that a token of Meta's speaks for, named as webhooks name it, and whether it is a page's token.
+    async fn account_of_token(
+        &self,
+        platform: Platform,
+        token: &SecretString,
+    ) -> Result<(Option<String>, bool), Failure> {
+        let id = |answer: &Value, pointer: &str| answer.pointer(pointer).and_then(text);
+        if platform != Platform::Instagram {
+            let page = self.get(Interface::Facebook, PAGE_PATH, token).await?;
+            return Ok((id(&page, "/id"), true));
+        }
+        match self.get(Interface::Instagram, INSTAGRAM_LOGIN_PATH, token).await {
+            // The documentation shows a list of one, the interface answers with the object itself.
+            Ok(user) => Ok((id(&user, "/user_id").or_else(|| id(&user, "/data/0/user_id")), false)),
+            Err(Failure::Unauthorized | Failure::Rejected(_)) => {
+                let page = self.get(Interface::Facebook, LINKED_INSTAGRAM_PATH, token).await?;
+                Ok((id(&page, "/instagram_business_account/id"), true))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Whether an account that the provider names to nobody may be connected all the same. 360dialog names `WhatsApp` numbers, and
+    /// Meta every account.
+    #[must_use]
+    pub fn is_trusted(&self, platform: Platform) -> bool {
+        let is_named = platform == Platform::Whatsapp || self.settings.preset(platform) == Preset::Graph;
+        self.settings.trust_partner_channel && !is_named
     }
 
     /// Whether the provider lets us register a webhook for accounts of that platform.
@@ -177,7 +231,8 @@ impl Provider {
         token: &SecretString,
     ) -> Result<(), Failure> {
         let body = json!({ "url": url, "headers": { "Authorization": format!("Bearer {}", token.expose_secret()) } });
-        let request = self.request(platform, Method::POST, WEBHOOK_PATH, key).await?;
+        let interface = self.interface(platform, false);
+        let request = self.request(interface, Method::POST, WEBHOOK_PATH, key).await?;
         // Setting it again overwrites: harmless to repeat.
         self.repeat(request.json(&body)).await.map(drop)
     }
@@ -187,12 +242,12 @@ impl Provider {
     /// # Errors
     /// As [`Failure`] says.
     pub async fn registered_webhook(&self, platform: Platform, key: &SecretString) -> Result<Option<String>, Failure> {
-        let answer = self.get(platform, WEBHOOK_PATH, key).await?;
+        let answer = self.get(self.interface(platform, false), WEBHOOK_PATH, key).await?;
         Ok(answer.get("url").and_then(Value::as_str).map(str::to_owned))
     }
 
-    async fn get(&self, platform: Platform, path: &str, key: &SecretString) -> Result<Value, Failure> {
-        let request = self.request(platform, Method::GET, path, key).await?;
+    async fn get(&self, interface: Interface, path: &str, key: &SecretString) -> Result<Value, Failure> {
+        let request = self.request(interface, Method::GET, path, key).await?;
         self.repeat(request).await
     }
 
@@ -218,6 +273,13 @@ impl Provider {
             tokio::time::sleep(wait).await;
         }
     }
+}
+
+/// The key as a header that nothing prints.
+fn header(key: &SecretString) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::from_str(key.expose_secret()).map_err(|_| Failure::Unauthorized)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// How long to wait before the next attempt: doubling, and never the same for two callers.
@@ -294,11 +356,6 @@ fn failure(status: StatusCode, body: &Value, retry_after: Option<Duration>) -> F
 
 /// The four body shapes of reference section 1.4, and anything else by its status.
 fn provider_error(status: StatusCode, body: &Value) -> ProviderError {
-    let text = |value: &Value| match value {
-        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    };
     let at = |pointer: &str| body.pointer(pointer).and_then(text);
     let code = at("/error/code").or_else(|| at("/errors/0/code")).or_else(|| at("/meta/http_code"));
     let title = at("/error/message")
@@ -314,11 +371,21 @@ fn provider_error(status: StatusCode, body: &Value) -> ProviderError {
     }
 }
 
+/// A text that shows something, or a number as one.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
 fn key_check(platform: Platform, answer: &Value) -> KeyCheck {
     let empty = Vec::new();
     let entities = answer.pointer("/health_status/entities").and_then(Value::as_array).unwrap_or(&empty);
     let kind = |entity: &Value| entity.get("entity_type").and_then(Value::as_str).unwrap_or_default().to_uppercase();
     let id = |entity: &Value| entity.get("id").and_then(Value::as_str).map(str::to_owned);
+    let whatsapp = platform == Platform::Whatsapp;
     let account_kind: fn(&str) -> bool = match platform {
         Platform::Whatsapp => |kind| kind == "PHONE_NUMBER",
         Platform::Instagram => |kind| kind.starts_with("INSTAGRAM"),
@@ -328,7 +395,7 @@ fn key_check(platform: Platform, answer: &Value) -> KeyCheck {
         .iter()
         .find(|entity| account_kind(&kind(entity)))
         .and_then(id)
-        .or_else(|| (platform == Platform::Whatsapp).then(|| id(answer)).flatten());
+        .or_else(|| whatsapp.then(|| id(answer)).flatten());
     let mut status = HealthStatus::Available;
     let mut reasons = Vec::new();
     // Judged by what sending needs: the overall value can be BLOCKED for calling alone.
@@ -352,17 +419,20 @@ fn key_check(platform: Platform, answer: &Value) -> KeyCheck {
     }
     KeyCheck {
         account,
-        waba_id: entities.iter().find(|entity| kind(entity) == "WABA").and_then(id),
+        waba_id: entities.iter().find(|entity| whatsapp && kind(entity) == "WABA").and_then(id),
         display_phone_number: answer.get("display_phone_number").and_then(Value::as_str).map(str::to_owned),
         status,
         reasons,
+        is_of_page: false,
     }
 }
 
-/// Whether a key speaks for an account, as far as the provider tells.
-#[must_use]
-pub fn speaks_for(check: &KeyCheck, account: &AccountId) -> bool {
-    check.account.as_deref().is_none_or(|named| named == account.as_str())
+impl KeyCheck {
+    /// Whether the key speaks for an account; `None` where the provider names none of that platform.
+    #[must_use]
+    pub fn speaks_for(&self, account: &AccountId) -> Option<bool> {
+        self.account.as_deref().map(|named| named == account.as_str())
+    }
 }
 
 impl From<Failure> for Error {

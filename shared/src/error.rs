@@ -27,6 +27,10 @@ pub enum Error {
     InvalidCredentials,
     #[error("this API key speaks for another account: check the id, or use the key of this account")]
     AccountMismatch,
+    #[error(
+        "the provider does not say that this API key speaks for this account, and anybody could claim it: ask who runs the service to speak to Meta directly for this platform, or to vouch for its partner channel (`TrustPartnerChannel`)"
+    )]
+    AccountNotProven,
     #[error("the token names no organization: sign in again, or ask who runs the service to add the claim")]
     NoOrganization,
     #[error("your role may not do this: ask an admin of your organization")]
@@ -97,6 +101,7 @@ impl Error {
             Self::InvalidIdempotencyKey => (StatusCode::BAD_REQUEST, "INVALID_IDEMPOTENCY_KEY"),
             Self::InvalidCredentials => (StatusCode::BAD_REQUEST, "INVALID_CREDENTIALS"),
             Self::AccountMismatch => (StatusCode::BAD_REQUEST, "ACCOUNT_MISMATCH"),
+            Self::AccountNotProven => (StatusCode::BAD_REQUEST, "ACCOUNT_NOT_PROVEN"),
             Self::NoOrganization => (StatusCode::FORBIDDEN, "NO_ORGANIZATION"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "FORBIDDEN"),
             Self::IntegrationNotFound => (StatusCode::NOT_FOUND, "INTEGRATION_NOT_FOUND"),
@@ -143,6 +148,7 @@ impl Error {
             | Self::InvalidIdempotencyKey
             | Self::InvalidCredentials
             | Self::AccountMismatch
+            | Self::AccountNotProven
             | Self::NoOrganization
             | Self::Forbidden
             | Self::IntegrationNotFound

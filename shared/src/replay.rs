@@ -11,7 +11,7 @@ use crate::{
     inbound::{Counts, Misfits},
     metrics,
     platform::Platform,
-    store::{Audience, OwnerStatus, QuarantineEntry, QuarantineKind, Store},
+    store::{Audience, Claim, Integration, OwnAccount, OwnerStatus, QuarantineEntry, QuarantineKind, Store},
     webhook_token::Proof,
 };
 
@@ -30,18 +30,24 @@ pub enum Replayed {
 ///
 /// # Errors
 /// When the table does not answer.
-pub async fn accounts(store: &Store, organization: &OrganizationId) -> Result<Vec<(Platform, AccountId)>> {
+pub async fn accounts(store: &Store, organization: &OrganizationId) -> Result<Vec<OwnAccount>> {
     let integrations = store.integrations(organization).await?;
     let owned = integrations.into_iter().map(|integration| async move {
-        let (platform, account) = (integration.platform, integration.credentials.account);
-        Ok::<_, Error>(owns(store, organization, platform, &account).await?.then_some((platform, account)))
+        own_account(store, organization, integration.platform, &integration.credentials.account).await
     });
     Ok(futures_util::future::try_join_all(owned).await?.into_iter().flatten().collect())
 }
 
-async fn owns(store: &Store, organization: &OrganizationId, platform: Platform, account: &AccountId) -> Result<bool> {
-    let owner = store.owner_of_account(platform, account).await?;
-    Ok(owner.is_some_and(|owner| owner.organization_id == *organization && owner.status != OwnerStatus::Pending))
+/// The account, where it is the organization's.
+async fn own_account(
+    store: &Store,
+    organization: &OrganizationId,
+    platform: Platform,
+    id: &AccountId,
+) -> Result<Option<OwnAccount>> {
+    let owner = store.owner_of_account(platform, id).await?;
+    let owner = owner.filter(|owner| owner.organization_id == *organization && owner.status != OwnerStatus::Pending);
+    Ok(owner.map(|owner| OwnAccount { platform, id: id.clone(), proven: owner.is_proven(platform) }))
 }
 
 /// An entry that the organization may see; another's is not there.
@@ -55,10 +61,12 @@ pub async fn entry_of(
 ) -> Result<Option<QuarantineEntry>> {
     let Some(entry) = store.any_quarantined(id).await? else { return Ok(None) };
     let (Some(platform), Some(account)) = (entry.platform, &entry.account_id) else { return Ok(None) };
+    let own = async || own_account(store, organization, platform, account).await;
     let is_theirs = match entry.audience() {
         Audience::Organization(audience) if audience != organization => false,
         Audience::Operator => false,
-        Audience::Organization(_) | Audience::Owner => owns(store, organization, platform, account).await?,
+        Audience::Organization(_) => own().await?.is_some(),
+        Audience::Owner => own().await?.is_some_and(|account| account.proven),
     };
     Ok(is_theirs.then_some(entry))
 }
@@ -140,19 +148,22 @@ const CONCURRENCY: usize = 16;
 /// would have repeated it.
 const BEFORE_CONNECTING_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
-/// Replays what came for an account before the organization connected it, up to `limit` entries. Those that are left wait for the
-/// next time. Whether there may be some.
+/// Replays what came for an account before it was connected, up to `limit` entries, where it is proven to be the organization's. Those
+/// that are left wait for the next time. Whether there may be some.
 ///
 /// # Errors
 /// When the table does not answer.
 pub async fn replay_before_connecting(
     store: &Store,
-    organization: &OrganizationId,
-    platform: Platform,
-    account: &AccountId,
+    integration: &Integration,
     limit: usize,
     now_us: i64,
 ) -> Result<(Tally, bool)> {
+    if integration.claim() != Claim::Proven {
+        return Ok((Tally::default(), false));
+    }
+    let Integration { organization_id: organization, platform, credentials, .. } = integration;
+    let (platform, account) = (*platform, &credentials.account);
     let since_ms = now_us / 1000 - BEFORE_CONNECTING_MS;
     let entries = store.quarantine_before_connecting(organization, platform, account, since_ms, limit).await?;
     let tally = replay_all(store, &entries, By::Service, now_us).await;

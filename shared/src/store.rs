@@ -40,8 +40,8 @@ pub use conversation::{
 pub use external_id::ExternalId;
 pub use inbox::{InboxFilter, InboxPage};
 pub use integration::{
-    Connection, ConnectionStatus, Credentials, Health, HealthStatus, Integration, KEY_REFUSED, KEY_UNREADABLE, Owner,
-    OwnerStatus, WEBHOOK_ELSEWHERE,
+    ACCOUNT_LOST, Claim, Connection, ConnectionStatus, Credentials, Health, HealthStatus, Integration, KEY_REFUSED,
+    KEY_UNREADABLE, OwnAccount, Owner, OwnerStatus, WEBHOOK_ELSEWHERE,
 };
 pub use message::{Message, MessageType, ReactionEntry, Received};
 pub use outbound::{Answer, Begun, Note, Outcome, Reply, Writing, unique_name};

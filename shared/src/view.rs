@@ -12,7 +12,8 @@ use crate::{
     message::{Direction, Sender, Status},
     platform::Platform,
     store::{
-        ConnectionStatus, Conversation, ConversationStatus, HealthStatus, Integration, Message, MessageType, Store,
+        Claim, ConnectionStatus, Conversation, ConversationStatus, HealthStatus, Integration, Message, MessageType,
+        Store,
     },
     window::{Window, window},
 };
@@ -27,6 +28,7 @@ pub struct IntegrationView {
     organization_id: OrganizationId,
     platform: Platform,
     status: ConnectionStatus,
+    claim: Claim,
     credentials: Value,
     webhook_verified: bool,
     repair_webhook: bool,
@@ -47,6 +49,7 @@ struct HealthView {
 
 impl From<Integration> for IntegrationView {
     fn from(integration: Integration) -> Self {
+        let claim = integration.claim();
         let credentials = &integration.credentials;
         let mut shown = json!({ "apiKey": MASK });
         match integration.platform {
@@ -62,6 +65,7 @@ impl From<Integration> for IntegrationView {
             organization_id: integration.organization_id,
             platform: integration.platform,
             status: integration.status,
+            claim,
             credentials: shown,
             webhook_verified: integration.webhook_verified,
             repair_webhook: integration.repair_webhook,

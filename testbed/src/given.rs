@@ -15,8 +15,8 @@ use shared::{
     message::{Sender, Status},
     platform::{Channel, Platform},
     store::{
-        AuditEntry, ConnectionStatus, Conversation, ConversationStatus, Credentials, ExternalId, InboxFilter,
-        Integration, Message, QuarantineEntry, Store,
+        AuditEntry, Claim, ConnectionStatus, Conversation, ConversationStatus, Credentials, ExternalId, InboxFilter,
+        Integration, Message, OwnAccount, QuarantineEntry, Store,
     },
     vault::SealedKey,
     webhook_token::Proof,
@@ -101,11 +101,13 @@ impl Account {
             organization_id: self.organization.clone(),
             platform: self.platform,
             status: ConnectionStatus::Connected,
+            noted_claim: Some(Claim::Proven),
             credentials: Credentials {
                 account: self.id.clone(),
                 waba_id: Some("waba".into()),
                 display_phone_number: None,
                 sealed_key,
+                is_page_token: false,
             },
             webhook_verified: true,
             webhook_was_ours: true,
@@ -120,17 +122,25 @@ impl Account {
 
     /// Connects it: as the first one, or in the place of what was connected.
     pub async fn connected(&self, store: &Store, sealed_key: SealedKey, second: i64) -> Integration {
-        let Self { organization, platform, id } = self;
-        store.claim_account(organization, *platform, id, at(second)).await.unwrap();
-        let previous = store.integration(organization, *platform).await.unwrap();
         let integration = self.integration(sealed_key, second);
+        self.connected_as(store, integration).await
+    }
+
+    /// Connects it like that.
+    pub async fn connected_as(&self, store: &Store, integration: Integration) -> Integration {
+        let Self { organization, platform, id } = self;
+        let (claim, now_ms) = (integration.claim(), integration.updated_at);
+        store.claim_account(organization, *platform, id, claim, now_ms).await.unwrap();
+        let previous = store.integration(organization, *platform).await.unwrap();
         store.put_integration(&integration, previous.as_ref(), "ann").await.unwrap();
         integration
     }
 
     /// What waits on it in quarantine for its organization, newest first.
     pub async fn quarantine(&self, store: &Store) -> Vec<QuarantineEntry> {
-        let accounts = [(self.platform, self.id.clone())];
+        let owner = store.owner_of_account(self.platform, &self.id).await.unwrap();
+        let proven = owner.is_none_or(|owner| owner.is_proven(self.platform));
+        let accounts = [OwnAccount { platform: self.platform, id: self.id.clone(), proven }];
         let page = store.quarantine_of_accounts(&self.organization, &accounts, None, 1000).await.unwrap();
         assert_eq!(page.next, None);
         page.entries

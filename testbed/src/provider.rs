@@ -64,13 +64,20 @@ impl MockProvider {
 
     /// The client that a handler asks it with.
     pub fn client(&self) -> Provider {
-        Provider::new(config::Provider {
+        Provider::new(self.settings())
+    }
+
+    /// What leads a client to it: everything goes through 360dialog.
+    pub fn settings(&self) -> config::Provider {
+        config::Provider {
             dialog360_base_url: self.url.clone(),
             graph_base_url: self.url.clone(),
+            instagram_graph_base_url: format!("{}/graph.instagram.com", self.url),
             graph_version: "v24.0".into(),
             instagram: Preset::Dialog360,
             facebook: Preset::Dialog360,
-        })
+            trust_partner_channel: false,
+        }
     }
 
     /// What it was asked, in this order.

@@ -13,7 +13,7 @@ use shared::{
     http::causes,
     metrics::{self, Checks},
     replay,
-    store::{AuditAction, AuditEntry, ConnectionStatus, Integration, Store, WEBHOOK_ELSEWHERE, keys},
+    store::{AuditAction, AuditEntry, Claim, ConnectionStatus, Integration, Store, WEBHOOK_ELSEWHERE, keys},
 };
 use tracing::{error, info, warn};
 
@@ -111,7 +111,8 @@ async fn check(checking: &Checking, integration: Integration) -> Outcome {
             checks.refused = usize::from(checked.connection.status == ConnectionStatus::Error);
             checks.elsewhere = usize::from(checked.connection.error_message.as_deref() == Some(WEBHOOK_ELSEWHERE));
             checks.repaired = usize::from(checked.repaired);
-            if more {
+            let newly_proven = checked.connection.proven && integration.claim() != Claim::Proven;
+            if more || newly_proven {
                 checked.connection.next_check_at = checked.connection.checked_at + WITHOUT_ANSWER_MS;
             }
             if checked.repaired {
@@ -146,10 +147,7 @@ async fn tell_repair(checking: &Checking, integration: &Integration) {
 
 /// How many entries were received, and whether there may be more.
 async fn replay_waiting(checking: &Checking, integration: &Integration) -> (usize, bool) {
-    let Integration { organization_id, platform, credentials, .. } = integration;
-    let (store, now_us) = (&checking.store, clock::now_us());
-    let account = &credentials.account;
-    match replay::replay_before_connecting(store, organization_id, *platform, account, REPLAYS, now_us).await {
+    match replay::replay_before_connecting(&checking.store, integration, REPLAYS, clock::now_us()).await {
         Ok((tally, more)) => (tally.replayed, more),
         Err(error) => {
             error!("what came before an account was connected waits: {}", causes(&error));

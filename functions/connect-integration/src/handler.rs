@@ -4,20 +4,20 @@
 use std::time::Duration;
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use shared::{
     Error, Result,
     auth::{self, Caller},
     clock,
     config::Claims,
-    dialog360::{KeyCheck, Provider, speaks_for},
+    dialog360::{KeyCheck, Provider},
     http,
     id::{AccountId, OrganizationId},
     platform::Platform,
     replay,
-    store::{ConnectionStatus, Credentials, Health, Integration, Store, Stored, WEBHOOK_ELSEWHERE},
-    vault::{SealedKey, Vault},
+    store::{Claim, ConnectionStatus, Credentials, Health, Integration, Store, Stored, WEBHOOK_ELSEWHERE},
+    vault::{self, SealedKey, Vault},
     view::IntegrationView,
     webhook_token,
 };
@@ -25,6 +25,7 @@ use tracing::{error, info};
 
 const API_KEY_MAX_BYTES: usize = 1024;
 const WABA_ID_MAX_BYTES: usize = 128;
+const OTHER_WABA: &str = "`wabaId` is not the business account of this number: leave it out, the provider tells it";
 /// How many entries of the quarantine are received before the answer.
 const REPLAYS: usize = 100;
 /// How long the answer waits for them.
@@ -45,7 +46,7 @@ pub(crate) struct Connecting {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ConnectIntegrationRequest {
-    api_key: String,
+    api_key: SecretString,
     phone_number_id: Option<String>,
     waba_id: Option<String>,
     instagram_account_id: Option<String>,
@@ -73,15 +74,24 @@ pub(crate) async fn handle(connecting: &Connecting, request: Request) -> Result<
     let wanted = wanted(caller, platform, body)?;
 
     let check = connecting.provider.check_key(platform, &wanted.api_key).await?;
-    if !speaks_for(&check, &wanted.account) {
-        return Err(Error::AccountMismatch);
-    }
+    // Before any look at who has it: whoever proves nothing learns nothing.
+    let claim = match check.speaks_for(&wanted.account) {
+        Some(true) => Claim::Proven,
+        Some(false) => return Err(Error::AccountMismatch),
+        None if connecting.provider.is_trusted(platform) => Claim::Unproven,
+        None => return Err(Error::AccountNotProven),
+    };
     let store = &connecting.store;
+    if let (Some(named), Some(told)) = (&check.waba_id, &wanted.waba_id)
+        && named != told
+    {
+        return Err(Error::invalid_body(OTHER_WABA, "wabaId"));
+    }
     let previous = store.integration(&wanted.organization, platform).await?;
     let now_ms = clock::now_ms();
-    let claim = store.claim_account(&wanted.organization, platform, &wanted.account, now_ms).await?;
-    let connected = connect(connecting, &wanted, check, previous.as_ref(), now_ms).await;
-    if connected.is_err() && claim == Stored::New {
+    let claimed = store.claim_account(&wanted.organization, platform, &wanted.account, claim, now_ms).await?;
+    let connected = connect(connecting, &wanted, claim, check, previous.as_ref(), now_ms).await;
+    if connected.is_err() && claimed == Stored::New {
         // Nobody else may stay locked out by an attempt that failed; a claim that cannot be given back now runs out.
         if let Err(error) = store.release_claim(&wanted.organization, platform, &wanted.account, now_ms).await {
             error!("a claim was not released: {}", http::causes(&error));
@@ -97,15 +107,7 @@ pub(crate) async fn handle(connecting: &Connecting, request: Request) -> Result<
 /// Receives what came for the account before it was connected, as far as the answer can wait for it: the scheduled check, which is
 /// due at once, receives the rest. Nothing that goes wrong here makes the connection fail.
 async fn replay_waiting(store: &Store, integration: &Integration, time_left: impl Fn() -> Duration) {
-    let Integration { organization_id, platform, credentials, .. } = integration;
-    let replayed = replay::replay_before_connecting(
-        store,
-        organization_id,
-        *platform,
-        &credentials.account,
-        REPLAYS,
-        clock::now_us(),
-    );
+    let replayed = replay::replay_before_connecting(store, integration, REPLAYS, clock::now_us());
     match tokio::time::timeout(time_left().saturating_sub(ANSWER_TIME).min(REPLAY_TIME), replayed).await {
         Ok(Ok((tally, _))) if tally == replay::Tally::default() => {}
         Ok(Ok((replay::Tally { replayed, stay, failed }, more))) => {
@@ -125,11 +127,13 @@ fn wanted(caller: Caller, platform: Platform, body: ConnectIntegrationRequest) -
     let account = account.ok_or_else(|| Error::invalid_body(format!("`{field}` is missing"), field))?;
     let account = account.trim().parse();
     let account = account.map_err(|error| Error::invalid_body(format!("`{field}` is no id: {error}"), field))?;
-    let api_key = body.api_key.trim();
+    let api_key = body.api_key.expose_secret().trim();
     if api_key.is_empty() || api_key.len() > API_KEY_MAX_BYTES || !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Error::invalid_body("`apiKey` is no API key: copy it whole, without spaces", "apiKey"));
     }
-    let waba_id = body.waba_id.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
+    // No other platform has one.
+    let waba_id = body.waba_id.filter(|_| platform == Platform::Whatsapp);
+    let waba_id = waba_id.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
     if waba_id.as_ref().is_some_and(|id| id.len() > WABA_ID_MAX_BYTES) {
         return Err(Error::invalid_body("`wabaId` is no id", "wabaId"));
     }
@@ -140,19 +144,23 @@ fn wanted(caller: Caller, platform: Platform, body: ConnectIntegrationRequest) -
 async fn connect(
     connecting: &Connecting,
     wanted: &Wanted,
+    claim: Claim,
     check: KeyCheck,
     previous: Option<&Integration>,
     now_ms: i64,
 ) -> Result<Integration> {
     let Wanted { organization, platform, account, api_key, .. } = wanted;
-    let sealed_key = connecting.vault.seal(organization, *platform, api_key).await?;
     let same_account = previous.filter(|previous| previous.credentials.account == *account);
+    let sealed_key = match known_key(connecting, api_key, same_account).await? {
+        Some(sealed_key) => sealed_key,
+        None => connecting.vault.seal(organization, *platform, api_key).await?,
+    };
     let mut error_message = None;
     let webhook_verified = if connecting.provider.registers_webhooks(*platform) {
         // Proven by the provider's word, where that names the account; else by the first delivery.
         let is_ours = register_webhook(connecting, wanted).await?;
         error_message = (!is_ours).then(|| WEBHOOK_ELSEWHERE.to_owned());
-        is_ours && (check.account.is_some() || same_account.is_some_and(|previous| previous.webhook_verified))
+        is_ours && (claim == Claim::Proven || same_account.is_some_and(|previous| previous.webhook_verified))
     } else {
         same_account.is_some_and(|previous| previous.webhook_verified)
     };
@@ -161,9 +169,26 @@ async fn connect(
     let permission = wanted.repair_webhook.or_else(|| same_account.map(|previous| previous.repair_webhook));
     let repair_webhook = permission.unwrap_or_default();
     let integration = integration(wanted, sealed_key, check, previous, now_ms);
-    let integration = Integration { webhook_verified, webhook_was_ours, repair_webhook, error_message, ..integration };
+    let noted_claim = Some(claim);
+    let integration =
+        Integration { noted_claim, webhook_verified, webhook_was_ours, repair_webhook, error_message, ..integration };
     connecting.store.put_integration(&integration, previous, &wanted.user).await?;
     Ok(integration)
+}
+
+/// The sealed key of what is connected, where it is this one: whoever connects again with it has not replaced it.
+async fn known_key(
+    connecting: &Connecting,
+    api_key: &SecretString,
+    previous: Option<&Integration>,
+) -> Result<Option<SealedKey>> {
+    let Some(Integration { organization_id, platform, credentials, .. }) = previous else { return Ok(None) };
+    match connecting.vault.open(organization_id, *platform, &credentials.sealed_key).await {
+        Ok(known) if known.expose_secret() == api_key.expose_secret() => Ok(Some(credentials.sealed_key.clone())),
+        Ok(_) => Ok(None),
+        Err(error) if vault::is_unreadable(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Registers our webhook and reads it back: whether it is ours then.
@@ -186,11 +211,13 @@ fn integration(
         organization_id: wanted.organization.clone(),
         platform: wanted.platform,
         status: ConnectionStatus::Connected,
+        noted_claim: None,
         credentials: Credentials {
             account: wanted.account.clone(),
-            waba_id: wanted.waba_id.clone().or(check.waba_id),
+            waba_id: check.waba_id.or_else(|| wanted.waba_id.clone()),
             display_phone_number: check.display_phone_number,
             sealed_key,
+            is_page_token: check.is_of_page && wanted.platform == Platform::Instagram,
         },
         webhook_verified: false,
         webhook_was_ours: false,
@@ -205,9 +232,12 @@ fn integration(
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
     use serde_json::{Value, json};
-    use shared::{store::OwnerStatus, webhook_token::Proof};
+    use shared::{
+        config::{self, Preset},
+        store::{AuditAction, OwnerStatus},
+        webhook_token::Proof,
+    };
     use testbed::{
         call::{Answer, Call, claims},
         engine::{Fault, Table},
@@ -345,6 +375,117 @@ mod tests {
         assert_eq!(stage.provider.calls(), [HEALTH]);
         assert_eq!((stage.stored(&ours).await, stage.stored(&theirs).await), (None, Some(before)));
         assert_eq!(stage.owner(&ours).await, Some((theirs.organization, OwnerStatus::Connected)));
+    }
+
+    /// A page, and what connects it with the event's key.
+    fn page() -> (Account, Call) {
+        let account = Account::new(Platform::Facebook);
+        let body = json!({ "apiKey": KEY, "facebookPageId": account.id });
+        let call = Call::of(EVENT).path("platform", "facebook").from(&account.organization).body(&body);
+        (account, call)
+    }
+
+    #[tokio::test]
+    async fn an_account_that_nobody_names_is_not_proven() {
+        // What 360dialog says of any key: nothing about pages.
+        let says = (200, json!({ "id": "700100200300402", "health_status": { "entities": [] } }));
+        for is_connected in [false, true] {
+            let ((page, call), stage) = (page(), Stage::of([says.clone()]).await);
+            if is_connected {
+                let theirs = Account { id: page.id.clone(), ..Account::new(Platform::Facebook) };
+                theirs.connected(&stage.table.store(), sealed("Y2lwaGVy"), 0).await;
+            }
+
+            stage.table.meter.start([]);
+            let answer = stage.answer(call).await;
+
+            assert_eq!(answer.refusal(), (400, "ACCOUNT_NOT_PROVEN"), "{is_connected}: it tells nothing of others");
+            assert_eq!(
+                (stage.table.meter.stop().calls, stage.provider.calls()),
+                (vec![], vec!["GET /health_status".into()])
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_trusted_channel_lets_an_unproven_claim_through() {
+        let (page, call) = page();
+        let says = (200, json!({ "health_status": { "entities": [] } }));
+        let mut stage = Stage::of([says, registered(WEBHOOK_URL), registered(WEBHOOK_URL)]).await;
+        let settings = stage.provider.settings();
+        stage.connecting.provider = Provider::new(config::Provider { trust_partner_channel: true, ..settings });
+
+        let answer = stage.answer(call).await;
+
+        assert_eq!((answer.status, &answer.body["data"]["claim"]), (201, &json!("unproven")), "{answer:?}");
+        let owner = stage.table.store().owner_of_account(page.platform, &page.id).await.unwrap().unwrap();
+        assert!(!owner.is_proven(page.platform));
+    }
+
+    #[tokio::test]
+    async fn meta_names_what_webhooks_carry() {
+        let no_token = json!({ "error": { "code": 190, "message": "Invalid OAuth access token" } });
+        let login = "GET /graph.instagram.com/v24.0/me?fields=user_id,username";
+        let linked = "GET /v24.0/me?fields=id,name,instagram_business_account";
+        let of_page = json!({ "id": "1", "instagram_business_account": { "id": "ID" } });
+        let cases = [
+            (Platform::Instagram, vec![json!({ "id": "9", "user_id": "ID" })], vec![login], false),
+            (Platform::Instagram, vec![json!({ "data": [{ "user_id": "ID" }] })], vec![login], false),
+            (Platform::Instagram, vec![no_token, of_page], vec![login, linked], true),
+            (Platform::Facebook, vec![json!({ "id": "ID" })], vec!["GET /v24.0/me?fields=id,name"], false),
+        ];
+        for (platform, says, asked, by_page) in cases {
+            let account = Account::new(platform);
+            let says = says.into_iter().map(|body| {
+                let body = body.to_string().replace("\"ID\"", &json!(account.id).to_string());
+                let status = if body.contains("error") { 401 } else { 200 };
+                (status, serde_json::from_str(&body).unwrap())
+            });
+            let mut stage = Stage::of(says).await;
+            let (instagram, facebook) = (Preset::Graph, Preset::Graph);
+            let settings = config::Provider { instagram, facebook, ..stage.provider.settings() };
+            stage.connecting.provider = Provider::new(settings);
+            let body = json!({ "apiKey": KEY, "facebookPageId": account.id, "instagramAccountId": account.id });
+            let call = Call::of(EVENT).path("platform", platform.as_str()).from(&account.organization).body(&body);
+
+            let answer = stage.answer(call).await;
+
+            assert_eq!((answer.status, &answer.body["data"]["claim"]), (201, &json!("proven")), "{answer:?}");
+            assert_eq!(stage.provider.calls(), asked);
+            assert_eq!(stage.stored(&account).await.unwrap().credentials.is_page_token, by_page);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_business_account_that_contradicts_is_refused() {
+        let account = Account::whatsapp();
+        let health =
+            json!({ "id": account.id, "health_status": { "entities": [{ "entity_type": "WABA", "id": "9001" }] } });
+        let stage = Stage::of([(200, health)]).await;
+
+        let body = json!({ "apiKey": KEY, "phoneNumberId": account.id, "wabaId": "9002" });
+        let answer = stage.answer(Call::of(EVENT).from(&account.organization).body(&body)).await;
+
+        assert_eq!(answer.refusal(), (400, "INVALID_BODY"));
+        assert_eq!(answer.body["error"]["details"]["field"], "wabaId");
+        assert_eq!(stage.owner(&account).await, None);
+    }
+
+    #[tokio::test]
+    async fn the_same_key_again_is_no_rotation() {
+        let account = Account::whatsapp();
+        let answers = [speaks_for(&account), registered(WEBHOOK_URL), registered(WEBHOOK_URL)];
+        let stage = Stage::of(std::iter::repeat_n(answers, 3).flatten()).await;
+        let connect = async |key: &str| {
+            let body = json!({ "apiKey": key, "phoneNumberId": account.id });
+            let answer = stage.answer(Call::of(EVENT).from(&account.organization).body(&body)).await;
+            assert!(answer.status < 300, "{answer:?}");
+            account.audit(&stage.table.store()).await[0].action
+        };
+
+        assert_eq!(connect(KEY).await, AuditAction::Connected);
+        assert_eq!(connect(KEY).await, AuditAction::Connected);
+        assert_eq!(connect("another-key").await, AuditAction::KeyRotated);
     }
 
     #[tokio::test]

@@ -59,7 +59,7 @@ impl From<QuarantineEntry> for QuarantineEntryView {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use shared::webhook_token::Proof;
+    use shared::{store::Claim, webhook_token::Proof};
     use testbed::{
         call::{Answer, Call, claims},
         engine::{Fault, Table},
@@ -159,7 +159,10 @@ mod tests {
         arrives(&store, &other.proof(), &forged, at(1)).await;
         let free = Account::whatsapp();
         arrives(&store, &Proof::Global, &unknown_delivery(&free.id, "wamid.free"), at(1)).await;
-        store.claim_account(&other.organization, free.platform, &free.id, clock::now_ms()).await.unwrap();
+        store
+            .claim_account(&other.organization, free.platform, &free.id, Claim::Proven, clock::now_ms())
+            .await
+            .unwrap();
 
         let owners = answer(&table, Call::of(EVENT).from(&account.organization)).await;
         let others = answer(&table, Call::of(EVENT).from(&other.organization)).await;

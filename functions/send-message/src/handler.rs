@@ -16,8 +16,8 @@ use shared::{
     metrics,
     platform::Platform,
     store::{
-        Answer, Begun, ConnectionStatus, Conversation, ExternalId, Integration, KEY_REFUSED, KEY_UNREADABLE, Message,
-        MessageType, Note, Outcome, Reply, Store, Writing, unique_name,
+        Answer, Begun, ConnectionStatus, Conversation, Credentials, ExternalId, Integration, KEY_REFUSED,
+        KEY_UNREADABLE, Message, MessageType, Note, Outcome, Reply, Store, Writing, unique_name,
     },
     vault::{self, Vault},
     view::MessageView,
@@ -140,7 +140,8 @@ async fn reply(
         Begun::New(message) => message,
     };
     let customer = customer(conversation);
-    let recipient = Recipient { platform, account: &integration.credentials.account, customer: &customer };
+    let Credentials { account, is_page_token: by_page, .. } = &integration.credentials;
+    let recipient = Recipient { platform, account, by_page: *by_page, customer: &customer };
     let sent = sending.provider.send(&recipient, &api_key, &reply, &callback_data(id, &message.id)).await;
     if sent == Err(Failure::Unauthorized) {
         refuse(sending, &integration).await;

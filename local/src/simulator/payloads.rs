@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Account, Health, Platform, messages::Sent};
+use super::{Account, Health, Platform, Settings, messages::Sent};
 
 /// Smaller timestamps are seconds, others milliseconds.
 const SECONDS_BELOW: i64 = 100_000_000_000;
@@ -101,12 +101,16 @@ fn whatsapp_status(sent: &Sent, status: &str, at: i64, errors: Option<Value>) ->
 }
 
 /// The answer to `GET /health_status`.
-pub(super) fn health(account: &Account, health: Health, fields: &str) -> Value {
+pub(super) fn health(account: &Account, settings: &Settings, fields: &str) -> Value {
+    let health = settings.health;
     let first = match account.platform {
         Platform::Whatsapp => "PHONE_NUMBER",
         Platform::Instagram => "INSTAGRAM_ACCOUNT",
         Platform::Facebook => "PAGE",
     };
+    if account.platform != Platform::Whatsapp && !settings.names_accounts {
+        return json!({ "health_status": { "can_send_message": health, "entities": [] } });
+    }
     let mut entities = vec![json!({ "entity_type": first, "id": account.id, "can_send_message": health })];
     match health {
         Health::Available => {}
@@ -137,6 +141,32 @@ pub(super) fn health(account: &Account, health: Health, fields: &str) -> Value {
                 "quality_rating" => answer[field] = "GREEN".into(),
                 _ => {}
             }
+        }
+    }
+    answer
+}
+
+/// What `graph.facebook.com` says of a page's token.
+pub(super) fn page(page: &Account, fields: &str) -> Value {
+    let mut answer = json!({ "id": page.id });
+    for field in fields.split(',') {
+        match field {
+            "name" => answer[field] = "Simulated page".into(),
+            "instagram_business_account" => answer[field] = json!({ "id": page.id }),
+            _ => {}
+        }
+    }
+    answer
+}
+
+/// What `graph.instagram.com` says of the token of a login. `id` is known to the app alone, `user_id` is what webhooks carry.
+pub(super) fn instagram_login(account: &Account, fields: &str) -> Value {
+    let mut answer = json!({ "id": format!("9{}", account.id) });
+    for field in fields.split(',') {
+        match field {
+            "user_id" => answer[field] = account.id.as_str().into(),
+            "username" => answer[field] = "simulated".into(),
+            _ => {}
         }
     }
     answer
@@ -190,7 +220,8 @@ mod tests {
     fn health_names_the_account() {
         let account = Account { platform: Platform::Whatsapp, id: "1001".to_owned() };
 
-        let answer = health(&account, Health::Limited, "health_status,id,display_phone_number");
+        let limited = Settings { health: Health::Limited, ..Settings::default() };
+        let answer = health(&account, &limited, "health_status,id,display_phone_number");
 
         assert_eq!(answer["id"], "1001");
         assert_eq!(answer["display_phone_number"], "+15550001001");

@@ -181,7 +181,9 @@ fn a_key_that_the_provider_does_not_know_connects_nothing() {
 
 #[test]
 fn a_key_of_another_account_connects_nothing() {
-    run(async |rig| {
+    run(async |_| {
+        let rig = &own_rig(Setup::default());
+        rig.simulate("settings", json!({ "namesAccounts": true })).await;
         for platform in PLATFORMS {
             let organization = Organization::new(rig).await;
             let (mine, others) = (new_account(), new_account());
@@ -500,7 +502,7 @@ async fn a_message_that_comes_right_after_connecting_again_is_kept() {
 }
 
 #[test]
-fn connecting_again_seals_the_key_anew() {
+fn a_new_key_is_sealed_anew_and_the_same_stays_as_it_is() {
     run(async |rig| {
         let (organization, account) = Organization::with(rig, "instagram").await;
         let sealed = async || {
@@ -514,7 +516,14 @@ fn connecting_again_seals_the_key_anew() {
 
         let (status, _) = organization.try_connect("instagram", &account.id).await;
 
+        assert_eq!((status, sealed().await), (200, before.clone()));
+        assert_eq!(organization.audit().await[0]["action"], "connected", "nothing was rotated");
+
+        let generated = rig.simulate("key", json!({ "platform": "instagram", "id": account.id })).await;
+        let (status, _) = connect_with(&organization, "instagram", &account.id, text(&generated["apiKey"])).await;
+
         assert_eq!(status, 200);
+        assert_eq!(organization.audit().await[0]["action"], "key_rotated");
         let after = sealed().await;
         for part in ["wrappedKey", "iv", "ciphertext", "tag"] {
             assert_ne!(after[part], before[part], "{part}");

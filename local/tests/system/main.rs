@@ -6,6 +6,7 @@ mod alarms;
 mod audit;
 mod bad_input;
 mod checks;
+mod claims;
 mod connecting;
 mod contract;
 mod conversations;

@@ -68,6 +68,8 @@ async fn talk(organization: &Organization<'_>, account: &Account<'_>) {
 
 /// What came before an account was connected, and what was not understood, finds its place in each of the ways that there are.
 async fn operate(rig: &Rig) {
+    // Only what is proven receives what came before.
+    rig.simulate("settings", json!({ "namesAccounts": true })).await;
     let organization = Organization::new(rig).await;
     let authorization = format!("Bearer {}", rig.webhook_token());
     let early = Account { rig, platform: "instagram", id: unique().to_string(), authorization };

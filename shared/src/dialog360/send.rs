@@ -27,6 +27,8 @@ pub struct Recipient<'a> {
     pub platform: Platform,
     /// The account that sends.
     pub account: &'a AccountId,
+    /// It sends with the token of the page that it is linked with.
+    pub by_page: bool,
     /// The customer.
     pub customer: &'a Customer,
 }
@@ -88,10 +90,11 @@ impl Provider {
             (Preset::Dialog360, Platform::Instagram) => format!("/instagram/{}/messages", recipient.account),
             (Preset::Dialog360, Platform::Facebook) => format!("/messenger/{}/messages", recipient.account),
         };
+        let interface = self.interface(platform, recipient.by_page);
         let body = body(recipient, reply, callback_data).ok_or_else(no_address)?;
         let mut attempt = 1;
         loop {
-            let request = self.request(platform, Method::POST, &path, key).await?.json(&body);
+            let request = self.request(interface, Method::POST, &path, key).await?.json(&body);
             let failure = match answer(request).await {
                 // Taken, but without an id nobody can tell which message it became.
                 Ok(answer) => return sent(platform, &answer).ok_or(Failure::Unknown),
@@ -176,7 +179,8 @@ mod tests {
         let account = "700100200300402".parse().unwrap();
         let customer =
             Customer { phone: Some("491713920012".into()), user_id: Some("DE.8".into()), ..Customer::default() };
-        let recipient = Recipient { platform: Platform::Whatsapp, account: &account, customer: &customer };
+        let recipient =
+            Recipient { platform: Platform::Whatsapp, account: &account, by_page: false, customer: &customer };
 
         let body = body(&recipient, &reply(Some("wamid.A1")), "c.m").unwrap();
 
@@ -191,7 +195,8 @@ mod tests {
     fn a_customer_without_a_phone_number_is_addressed_by_user_id() {
         let account = "700100200300402".parse().unwrap();
         let customer = Customer { user_id: Some("DE.8".into()), ..Customer::default() };
-        let recipient = Recipient { platform: Platform::Whatsapp, account: &account, customer: &customer };
+        let recipient =
+            Recipient { platform: Platform::Whatsapp, account: &account, by_page: false, customer: &customer };
 
         let body = body(&recipient, &reply(None), "c.m").unwrap();
 
@@ -202,7 +207,8 @@ mod tests {
     fn messenger_and_instagram_get_metas_body() {
         let account = "110220330440550".parse().unwrap();
         let customer = Customer { user_id: Some("7301122334455667".into()), ..Customer::default() };
-        let recipient = Recipient { platform: Platform::Facebook, account: &account, customer: &customer };
+        let recipient =
+            Recipient { platform: Platform::Facebook, account: &account, by_page: false, customer: &customer };
 
         let body = body(&recipient, &reply(Some("m_AbC1")), "c.m").unwrap();
 

@@ -26,6 +26,8 @@ pub enum AuditAction {
     Disconnected,
     /// An integration was deleted.
     Deleted,
+    /// Another organization has proven that the account is its own.
+    AccountLost,
     /// The provider's webhook pointed elsewhere and was set to ours again.
     WebhookRepaired,
     /// A reply was handed to the provider; what came of it is on the message.

@@ -54,6 +54,29 @@ pub struct Health {
     pub checked_at: i64,
 }
 
+/// What an organization's claim on an account stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Claim {
+    /// The provider says that the key speaks for the account.
+    Proven,
+    /// Nobody says so: the deployment trusts its partner channel. Gives way to a proven one.
+    Unproven,
+    /// Another organization has proven that the account is its own.
+    Lost,
+}
+
+impl Claim {
+    /// A claim that was made before it was noted what it stands on. A WhatsApp key was always held against the number that the
+    /// provider named; for the other platforms it named none.
+    fn before_noted(platform: Platform) -> Self {
+        match platform {
+            Platform::Whatsapp => Self::Proven,
+            Platform::Instagram | Platform::Facebook => Self::Unproven,
+        }
+    }
+}
+
 /// The account that is connected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -68,6 +91,9 @@ pub struct Credentials {
     pub display_phone_number: Option<String>,
     /// The API key, sealed.
     pub sealed_key: SealedKey,
+    /// The key is the token of the page that the Instagram account is linked with: Meta has an interface for each kind.
+    #[serde(default)]
+    pub is_page_token: bool,
 }
 
 /// A connected account of an organization on a platform.
@@ -80,6 +106,9 @@ pub struct Integration {
     pub platform: Platform,
     /// Where it stands.
     pub status: ConnectionStatus,
+    /// What the claim on the account stands on, where that was noted: [`Integration::claim`].
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub noted_claim: Option<Claim>,
     /// The account and its key.
     pub credentials: Credentials,
     /// The provider delivers to us: read back from it, or proven by a delivery.
@@ -105,11 +134,21 @@ pub struct Integration {
     pub updated_at: i64,
 }
 
+impl Integration {
+    /// What the claim on the account stands on.
+    #[must_use]
+    pub fn claim(&self) -> Claim {
+        self.noted_claim.unwrap_or(Claim::before_noted(self.platform))
+    }
+}
+
 /// What a check of the connection found out.
 #[derive(Clone, Debug)]
 pub struct Connection {
     /// Where the integration stands now.
     pub status: ConnectionStatus,
+    /// The provider says that the key speaks for the account.
+    pub proven: bool,
     /// What the provider said; `None` leaves what was known.
     pub health: Option<Health>,
     /// Whether the provider delivers to us; `None` leaves what was known.
@@ -144,6 +183,9 @@ pub struct Owner {
     pub organization_id: OrganizationId,
     /// What happens to deliveries.
     pub status: OwnerStatus,
+    /// What the claim stands on, where that was noted: [`Owner::is_proven`].
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub noted_claim: Option<Claim>,
     /// As on the integration; a copy, so that a delivery needs one read.
     pub webhook_verified: bool,
     /// When the claim was made, epoch milliseconds.
@@ -156,11 +198,33 @@ pub struct Owner {
     pub released_at: Option<i64>,
 }
 
+impl Owner {
+    /// Whether the provider said that the account of that platform is the organization's: only then is what the provider tells the
+    /// whole service of the account the organization's, too.
+    #[must_use]
+    pub fn is_proven(&self, platform: Platform) -> bool {
+        self.noted_claim.unwrap_or(Claim::before_noted(platform)) == Claim::Proven
+    }
+}
+
+/// An account of an organization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnAccount {
+    /// Its platform.
+    pub platform: Platform,
+    /// Its id there.
+    pub id: AccountId,
+    /// Whether the provider said that it is the organization's.
+    pub proven: bool,
+}
+
 /// What an admin is told when the provider no longer takes the key.
 pub const KEY_REFUSED: &str = "360dialog refuses the API key: it was revoked or replaced. Generate a new key in the 360dialog hub and connect again with it.";
 /// What an admin is told when the stored key does not open.
 pub const KEY_UNREADABLE: &str = "The stored API key cannot be read any more. Connect again with the key.";
 
+/// What an admin is told when another organization has proven that the account is its own.
+pub const ACCOUNT_LOST: &str = "The provider says that this account is another organization's: nothing is received or sent for it here any more. Connect an account of your own.";
 /// What an admin is told when the provider delivers to somebody else.
 pub const WEBHOOK_ELSEWHERE: &str = "The provider delivers to another webhook. Connect again to register ours.";
 
@@ -212,20 +276,23 @@ impl Store {
         Ok(owner.filter(|owner| owner.status != OwnerStatus::Released))
     }
 
-    /// Claims an account for the organization, before anything is told to the provider. `New` when it was free.
+    /// Claims an account for the organization, before anything is told to the provider. `New` when it was free, or when it was another
+    /// organization's that had not proven it and this one has: that organization's integration is an error then.
     ///
     /// # Errors
-    /// [`Error::AccountInUse`] when another organization has it.
+    /// [`Error::AccountInUse`] when another organization has it, [`Error::Conflict`] when somebody else changed it.
     pub async fn claim_account(
         &self,
         organization: &OrganizationId,
         platform: Platform,
         account: &AccountId,
+        claim: Claim,
         now_ms: i64,
     ) -> Result<super::Stored> {
         let owner = Owner {
             organization_id: organization.clone(),
             status: OwnerStatus::Pending,
+            noted_claim: Some(claim),
             webhook_verified: false,
             claimed_at: now_ms,
             not_before: None,
@@ -238,16 +305,23 @@ impl Store {
         let is_free = match existing.status {
             OwnerStatus::Released => true,
             _ if was_ours => return Ok(super::Stored::Duplicate),
+            _ if claim == Claim::Proven && !existing.is_proven(platform) => true,
             OwnerStatus::Pending => existing.claimed_at <= now_ms - PENDING_CLAIM_MS,
             OwnerStatus::Connected | OwnerStatus::Disconnected => false,
         };
         if !is_free {
             return Err(Error::AccountInUse);
         }
-        let not_before = if was_ours { existing.not_before } else { existing.released_at.map(whole_second) };
+        // The time of whoever held it without proof, and never gave it back, was nobody's.
+        let not_before = if was_ours {
+            existing.not_before
+        } else {
+            existing.released_at.map(whole_second).max(existing.not_before)
+        };
         let takeover = Expression::default()
             .set("organizationId", s(organization.as_str()))
             .set("status", s(owner_status_name(OwnerStatus::Pending)))
+            .set(NOTED_CLAIM, s(claim_name(claim)))
             .set("webhookVerified", AttributeValue::Bool(false))
             .set("claimedAt", n(now_ms))
             .remove(keys::EXPIRES_AT)
@@ -257,15 +331,53 @@ impl Store {
             Some(not_before) => takeover.set("notBefore", n(not_before)),
             None => takeover.remove("notBefore"),
         };
-        let holder: Option<Owner> = match self.update(&key, takeover).await? {
-            Written::Done(_) => return Ok(super::Stored::New),
-            Written::Refused(item) => item.map(read).transpose()?,
+        let holder: Option<Owner> = match existing.status {
+            OwnerStatus::Pending | OwnerStatus::Released => match self.update(&key, takeover).await? {
+                Written::Done(_) => return Ok(super::Stored::New),
+                Written::Refused(item) => item.map(read).transpose()?,
+            },
+            OwnerStatus::Connected | OwnerStatus::Disconnected => {
+                let former = &existing.organization_id;
+                match self.take_over(former, platform, account, &takeover, now_ms).await {
+                    Ok(()) => return Ok(super::Stored::New),
+                    Err(Error::AccountInUse) => self.get(&key).await?,
+                    Err(error) => return Err(error),
+                }
+            }
         };
         // Another request of the same organization, or this one before it was repeated.
         if holder.is_some_and(|holder| holder.organization_id == *organization) {
             return Ok(super::Stored::Duplicate);
         }
         Err(Error::AccountInUse)
+    }
+
+    /// Takes an account from an organization that has not proven it, whose integration tells so from then on.
+    async fn take_over(
+        &self,
+        former: &OrganizationId,
+        platform: Platform,
+        account: &AccountId,
+        takeover: &Expression,
+        now_ms: i64,
+    ) -> Result<()> {
+        let mut writes = vec![self.transact_update(&keys::account_owner(platform, account), takeover)?];
+        let theirs = self.integration(former, platform).await?;
+        if let Some(theirs) = theirs.filter(|theirs| theirs.credentials.account == *account) {
+            let lost = Expression::default()
+                .set("status", s(status_name(ConnectionStatus::Error)))
+                .set(NOTED_CLAIM, s(claim_name(Claim::Lost)))
+                .set("errorMessage", s(ACCOUNT_LOST))
+                .set("webhookVerified", AttributeValue::Bool(false))
+                .set("updatedAt", n(now_ms.max(theirs.updated_at + 1)))
+                .remove(keys::INBOX_KEY)
+                .remove(keys::INBOX_SORT)
+                .if_compares("updatedAt", "=", n(theirs.updated_at));
+            writes.push(self.transact_update(&keys::integration(former, platform), &lost)?);
+            let audit = AuditEntry::new(AuditAction::AccountLost, None, now_ms)?.about(platform, account);
+            writes.push(self.audit_write(former, &audit)?);
+        }
+        self.transact(writes, |position| if position == 0 { Error::AccountInUse } else { Error::Conflict }).await
     }
 
     /// Gives back a claim that did not lead to a connection.
@@ -304,8 +416,11 @@ impl Store {
         let mut item = with_key(write(integration)?, &keys::integration(organization, platform));
         item.insert(keys::INBOX_KEY.into(), s(keys::check(keys::check_shard(organization))));
         item.insert(keys::INBOX_SORT.into(), s(keys::check_sort(integration.updated_at, organization, platform)));
+        // Whoever connects again with the key that is there already brings no new one.
         let is_rotation = previous.is_some_and(|previous| {
-            previous.credentials.account == *account && previous.status != ConnectionStatus::Disconnected
+            let (before, now) = (&previous.credentials, &integration.credentials);
+            let is_new_key = before.account == *account && before.sealed_key != now.sealed_key;
+            is_new_key && previous.status != ConnectionStatus::Disconnected
         });
         let action = if is_rotation { AuditAction::KeyRotated } else { AuditAction::Connected };
         let audit = AuditEntry::new(action, Some(by), integration.updated_at)?.about(platform, account);
@@ -318,30 +433,41 @@ impl Store {
             .build()
             .map_err(Error::internal)?;
         let mut writes = vec![
-            self.owner_update(
-                organization,
-                platform,
-                account,
-                OwnerStatus::Connected,
-                Some(integration.webhook_verified),
-            )?,
+            self.owner_update(organization, platform, account, OwnerStatus::Connected, |update| {
+                update
+                    .set("webhookVerified", AttributeValue::Bool(integration.webhook_verified))
+                    .set(NOTED_CLAIM, s(claim_name(integration.claim())))
+            })?,
             TransactWriteItem::builder().put(put).build(),
         ];
-        if let Some(old) = previous.map(|previous| &previous.credentials.account).filter(|old| *old != account) {
-            writes.push(self.owner_release(organization, platform, old, integration.updated_at)?);
+        if let Some(previous) = previous.filter(|previous| previous.credentials.account != *account) {
+            writes.extend(self.owner_release(previous, integration.updated_at)?);
         }
         writes.push(self.audit_write(organization, &audit)?);
         self.transact(writes, |position| if position == 0 { Error::AccountInUse } else { Error::Conflict }).await
     }
 
     /// Records what a check of the integration as it was found out, and returns it as it is then. What somebody else has
-    /// connected or disconnected meanwhile stays: the check was not of that.
+    /// connected or disconnected meanwhile stays: the check was not of that. A claim that the provider confirms is proven from then on.
     ///
     /// # Errors
-    /// [`Error::IntegrationNotFound`] when it was deleted meanwhile.
+    /// [`Error::IntegrationNotFound`] when it was deleted meanwhile, [`Error::Conflict`] when the account was.
     pub async fn record_check(&self, checked: &Integration, connection: Connection) -> Result<Integration> {
         let (organization, platform) = (&checked.organization_id, checked.platform);
+        let newly_proven = connection.proven && checked.claim() == Claim::Unproven;
+        if newly_proven {
+            let proven = Expression::default().set(NOTED_CLAIM, s(claim_name(Claim::Proven))).if_compares(
+                "organizationId",
+                "=",
+                s(organization.as_str()),
+            );
+            let owner = keys::account_owner(platform, &checked.credentials.account);
+            if let Written::Refused(_) = self.update(&owner, proven).await? {
+                return Err(Error::Conflict);
+            }
+        }
         let mut expression = Expression::default()
+            .set_some(NOTED_CLAIM, newly_proven.then(|| s(claim_name(Claim::Proven))))
             .set("status", s(status_name(connection.status)))
             .set("updatedAt", n(connection.checked_at))
             .set("lastSyncedAt", n(connection.checked_at))
@@ -458,10 +584,13 @@ impl Store {
             .if_compares("updatedAt", "=", n(integration.updated_at));
         let update = self.transact_update(&keys::integration(organization, platform), &expression)?;
         let account = &integration.credentials.account;
-        let owner = self.owner_update(organization, platform, account, OwnerStatus::Disconnected, None)?;
         let audit = AuditEntry::new(AuditAction::Disconnected, Some(by), now_ms)?.about(platform, account);
-        let audit = self.audit_write(organization, &audit)?;
-        self.transact(vec![update, owner, audit], |_| Error::Conflict).await?;
+        let mut writes = vec![update, self.audit_write(organization, &audit)?];
+        if integration.claim() != Claim::Lost {
+            let status = OwnerStatus::Disconnected;
+            writes.push(self.owner_update(organization, platform, account, status, |update| update)?);
+        }
+        self.transact(writes, |_| Error::Conflict).await?;
         Ok(Integration {
             status: ConnectionStatus::Disconnected,
             error_message: None,
@@ -492,11 +621,11 @@ impl Store {
             .build()
             .map_err(Error::internal)?;
         let account = &integration.credentials.account;
-        let owner = self.owner_release(organization, platform, account, now_ms)?;
         let audit = AuditEntry::new(AuditAction::Deleted, Some(by), now_ms)?.about(platform, account);
-        let audit = self.audit_write(organization, &audit)?;
         let delete = TransactWriteItem::builder().delete(delete).build();
-        self.transact(vec![delete, owner, audit], |_| Error::Conflict).await
+        let mut writes = vec![delete, self.audit_write(organization, &audit)?];
+        writes.extend(self.owner_release(&integration, now_ms)?);
+        self.transact(writes, |_| Error::Conflict).await
     }
 
     fn owner_update(
@@ -505,26 +634,23 @@ impl Store {
         platform: Platform,
         account: &AccountId,
         status: OwnerStatus,
-        webhook_verified: Option<bool>,
+        besides: impl FnOnce(Expression) -> Expression,
     ) -> Result<TransactWriteItem> {
-        let expression = Expression::default()
-            .set("status", s(owner_status_name(status)))
-            .set_some("webhookVerified", webhook_verified.map(AttributeValue::Bool))
+        let expression = besides(Expression::default().set("status", s(owner_status_name(status))))
             .remove("releasedAt")
             .if_compares("organizationId", "=", s(organization.as_str()))
             .if_compares("status", "<>", s(owner_status_name(OwnerStatus::Released)));
         self.transact_update(&keys::account_owner(platform, account), &expression)
     }
 
-    fn owner_release(
-        &self,
-        organization: &OrganizationId,
-        platform: Platform,
-        account: &AccountId,
-        now_ms: i64,
-    ) -> Result<TransactWriteItem> {
-        let release = released(organization, now_ms).set("releasedAt", n(now_ms));
-        self.transact_update(&keys::account_owner(platform, account), &release)
+    /// Frees the integration's account, unless it is another organization's by now.
+    fn owner_release(&self, integration: &Integration, now_ms: i64) -> Result<Option<TransactWriteItem>> {
+        if integration.claim() == Claim::Lost {
+            return Ok(None);
+        }
+        let release = released(&integration.organization_id, now_ms).set("releasedAt", n(now_ms));
+        let owner = keys::account_owner(integration.platform, &integration.credentials.account);
+        self.transact_update(&owner, &release).map(Some)
     }
 
     pub(super) fn transact_update(&self, key: &keys::Key, expression: &Expression) -> Result<TransactWriteItem> {
@@ -581,6 +707,15 @@ fn next_check(expression: Expression, integration: &Integration, due_ms: i64) ->
 }
 
 const WEBHOOK_WAS_OURS: &str = "webhookWasOurs";
+const NOTED_CLAIM: &str = "notedClaim";
+
+fn claim_name(claim: Claim) -> &'static str {
+    match claim {
+        Claim::Proven => "proven",
+        Claim::Unproven => "unproven",
+        Claim::Lost => "lost",
+    }
+}
 
 fn owner_status_name(status: OwnerStatus) -> &'static str {
     match status {

@@ -4,13 +4,13 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AuditAction, AuditEntry, Item, Store, Stored, Written,
+    AuditAction, AuditEntry, Item, OwnAccount, Store, Stored, Written,
     expression::{Expression, n, s},
     fault, keys, read,
 };
 use crate::{
     clock,
-    delivery::{ACCOUNT_OF_NOBODY, OF_FORMER_OWNER},
+    delivery::{ACCOUNT_NOT_PROVEN, ACCOUNT_OF_NOBODY, OF_FORMER_OWNER},
     error::{Error, Result},
     id::{AccountId, OrganizationId, QuarantineId, fingerprint},
     platform::Platform,
@@ -115,7 +115,7 @@ pub struct QuarantineEntry {
 pub enum Audience<'a> {
     /// That organization: it owned the account, or the delivery came with its token and nobody did.
     Organization(&'a OrganizationId),
-    /// Whoever owns the account: nobody did, and the provider itself told.
+    /// Whoever has proven to own the account: nobody had, and the provider itself told.
     Owner,
     /// Only who runs the service: it came with the token of one organization and is about another's account (it may be forged, or
     /// of a former owner), it is of a former owner's time, or it names no account.
@@ -250,19 +250,20 @@ impl Store {
     }
 
     /// Up to `limit` entries that wait on these accounts of the organization and stand behind `after`, newest first. The accounts
-    /// have to be its own.
+    /// have to be its own; what the provider told of them before is only in sight where they are proven to be.
     ///
     /// # Errors
     /// When the table does not answer.
     pub async fn quarantine_of_accounts(
         &self,
         organization: &OrganizationId,
-        accounts: &[(Platform, AccountId)],
+        accounts: &[OwnAccount],
         after: Option<&str>,
         limit: usize,
     ) -> Result<QuarantinePage> {
-        let partitions = accounts.iter().flat_map(|(platform, account)| {
-            [keys::quarantine_of(organization, *platform, account), keys::quarantine_of_nobody(*platform, account)]
+        let partitions = accounts.iter().flat_map(|OwnAccount { platform, id, proven }| {
+            let of_nobody = proven.then(|| keys::quarantine_of_nobody(*platform, id));
+            of_nobody.into_iter().chain([keys::quarantine_of(organization, *platform, id)])
         });
         let stretches = partitions.map(|partition| self.quarantine_stretch(partition, after, limit + 1));
         let mut entries: Vec<QuarantineEntry> =
@@ -274,8 +275,8 @@ impl Store {
         Ok(QuarantinePage { entries, next })
     }
 
-    /// What came for an account while nobody owned it, and no longer ago than `since_ms`: for the organization that owns it now, up to
-    /// `limit` entries, the newest first.
+    /// What came for an account while nobody owned it, or had proven to, and no longer ago than `since_ms`: for the organization that
+    /// has proven to own it now, up to `limit` entries, the newest first.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -287,14 +288,16 @@ impl Store {
         since_ms: i64,
         limit: usize,
     ) -> Result<Vec<QuarantineEntry>> {
-        let accounts = [(platform, account.clone())];
+        let accounts = [OwnAccount { platform, id: account.clone(), proven: true }];
         let mut waiting = Vec::new();
         let mut after = None;
         loop {
             let page = self.quarantine_of_accounts(organization, &accounts, after.as_deref(), limit).await?;
             let is_over = page.next.is_none() || page.entries.last().is_some_and(|entry| entry.received_at < since_ms);
             let recent = page.entries.into_iter().filter(|entry| entry.received_at >= since_ms);
-            waiting.extend(recent.filter(|entry| entry.reason == ACCOUNT_OF_NOBODY));
+            waiting.extend(
+                recent.filter(|entry| [ACCOUNT_OF_NOBODY, ACCOUNT_NOT_PROVEN].contains(&entry.reason.as_str())),
+            );
             if is_over || waiting.len() >= limit {
                 return Ok(waiting);
             }

@@ -5,7 +5,9 @@ use shared::{
     Error,
     id::{AccountId, OrganizationId},
     platform::Platform,
-    store::{Connection, ConnectionStatus, Health, HealthStatus, Integration, Owner, OwnerStatus, Store, Stored},
+    store::{
+        Claim, Connection, ConnectionStatus, Health, HealthStatus, Integration, Owner, OwnerStatus, Store, Stored,
+    },
 };
 
 use crate::{
@@ -43,6 +45,7 @@ async fn owner(store: &Store, account: &AccountId) -> Option<Owner> {
 fn check(status: ConnectionStatus, second: i64) -> Connection {
     Connection {
         status,
+        proven: true,
         health: None,
         webhook_verified: None,
         error_message: None,
@@ -56,9 +59,9 @@ async fn an_account_is_claimed_then_connected() {
     let (table, organization, account) = (Table::open().await, organization(), account());
     let store = table.store();
 
-    let claimed = store.claim_account(&organization, PLATFORM, &account, at(0)).await.unwrap();
+    let claimed = store.claim_account(&organization, PLATFORM, &account, Claim::Proven, at(0)).await.unwrap();
     let pending = owner(&store, &account).await.unwrap();
-    let again = store.claim_account(&organization, PLATFORM, &account, at(1)).await.unwrap();
+    let again = store.claim_account(&organization, PLATFORM, &account, Claim::Proven, at(1)).await.unwrap();
     let integration = connected(&store, &organization, &account, 2).await;
 
     assert_eq!((claimed, again), (Stored::New, Stored::Duplicate));
@@ -78,15 +81,18 @@ async fn an_account_of_another_organization_is_in_use() {
     connected(&store, &owning, &account, 0).await;
 
     let in_use = |result: Result<Stored, Error>| matches!(result, Err(Error::AccountInUse));
-    assert!(in_use(store.claim_account(&other, PLATFORM, &account, at(100_000)).await));
+    assert!(in_use(store.claim_account(&other, PLATFORM, &account, Claim::Proven, at(100_000)).await));
     store.disconnect(&owning, PLATFORM, "ann", at(1)).await.unwrap();
-    assert!(in_use(store.claim_account(&other, PLATFORM, &account, at(100_000)).await), "disconnected is still owned");
+    assert!(
+        in_use(store.claim_account(&other, PLATFORM, &account, Claim::Proven, at(100_000)).await),
+        "disconnected is still owned"
+    );
     let stolen = store.put_integration(&integration(&other, &account, 2), None, "ann").await;
     assert!(matches!(stolen, Err(Error::AccountInUse)), "{stolen:?}");
     assert_eq!(store.integration(&other, PLATFORM).await.unwrap(), None);
 
     store.delete_integration(&owning, PLATFORM, "ann", at(9)).await.unwrap();
-    assert_eq!(store.claim_account(&other, PLATFORM, &account, at(3)).await.unwrap(), Stored::New);
+    assert_eq!(store.claim_account(&other, PLATFORM, &account, Claim::Proven, at(3)).await.unwrap(), Stored::New);
 }
 
 #[tokio::test]
@@ -94,8 +100,9 @@ async fn of_many_organizations_at_once_one_gets_the_account() {
     let (table, account) = (Table::open().await, account());
     let stores: Vec<_> = (0..8).map(|_| (table.store(), organization())).collect();
 
-    let claims =
-        stores.iter().map(|(store, organization)| store.claim_account(organization, PLATFORM, &account, at(0)));
+    let claims = stores
+        .iter()
+        .map(|(store, organization)| store.claim_account(organization, PLATFORM, &account, Claim::Proven, at(0)));
     let claims = join_all(claims).await;
 
     assert_eq!(claims.iter().filter(|claim| matches!(claim, Ok(Stored::New))).count(), 1);
@@ -107,10 +114,10 @@ async fn a_claim_that_was_never_finished_runs_out() {
     let (table, account) = (Table::open().await, account());
     let store = table.store();
     let (first, second) = (organization(), organization());
-    store.claim_account(&first, PLATFORM, &account, at(0)).await.unwrap();
+    store.claim_account(&first, PLATFORM, &account, Claim::Proven, at(0)).await.unwrap();
 
-    let early = store.claim_account(&second, PLATFORM, &account, at(119)).await;
-    let late = store.claim_account(&second, PLATFORM, &account, at(121)).await;
+    let early = store.claim_account(&second, PLATFORM, &account, Claim::Proven, at(119)).await;
+    let late = store.claim_account(&second, PLATFORM, &account, Claim::Proven, at(121)).await;
 
     assert!(matches!(early, Err(Error::AccountInUse)), "{early:?}");
     assert_eq!(late.unwrap(), Stored::New);
@@ -124,7 +131,7 @@ async fn a_claim_that_was_never_finished_runs_out() {
 async fn a_claim_is_given_back_unless_it_led_to_a_connection() {
     let (table, organization, account) = (Table::open().await, organization(), account());
     let store = table.store();
-    store.claim_account(&organization, PLATFORM, &account, at(0)).await.unwrap();
+    store.claim_account(&organization, PLATFORM, &account, Claim::Proven, at(0)).await.unwrap();
 
     store.release_claim(&organization, PLATFORM, &account, at(1)).await.unwrap();
     assert_eq!(owner(&store, &account).await, None);
@@ -168,7 +175,7 @@ async fn a_claim_that_came_to_nothing_changes_no_ones_time() {
     let (former, hasty, next) = (organization(), organization(), organization());
     connected(&store, &former, &account, 0).await;
     store.delete_integration(&former, PLATFORM, "ann", at(10)).await.unwrap();
-    let claimed = store.claim_account(&hasty, PLATFORM, &account, at(20)).await.unwrap();
+    let claimed = store.claim_account(&hasty, PLATFORM, &account, Claim::Proven, at(20)).await.unwrap();
     assert_eq!((claimed, owner(&store, &account).await.unwrap().not_before), (Stored::New, Some(at(10))));
 
     store.release_claim(&hasty, PLATFORM, &account, at(21)).await.unwrap();
@@ -188,7 +195,7 @@ async fn a_claim_whose_answer_is_lost_is_no_other_organizations() {
         store.delete_integration(&first, PLATFORM, "ann", at(10)).await.unwrap();
         table.meter.start([(call, Fault::After)]);
 
-        let claimed = store.claim_account(&second, PLATFORM, &account, at(20)).await;
+        let claimed = store.claim_account(&second, PLATFORM, &account, Claim::Proven, at(20)).await;
 
         assert_eq!(table.meter.stop().calls.len(), 3);
         assert!(claimed.is_ok(), "call {call}: {claimed:?}");
@@ -210,7 +217,7 @@ async fn only_a_released_claim_expires() {
 
     store.delete_integration(&first, PLATFORM, "ann", at(10)).await.unwrap();
     assert_eq!(expires_at().await, Some(at(10) / 1000 + 40 * 24 * 60 * 60));
-    store.claim_account(&second, PLATFORM, &account, at(20)).await.unwrap();
+    store.claim_account(&second, PLATFORM, &account, Claim::Proven, at(20)).await.unwrap();
     assert_eq!(expires_at().await, None);
 }
 
@@ -369,7 +376,7 @@ async fn a_delivery_proves_the_webhook_of_its_own_account_only() {
     let store = table.store();
     let (old, new, foreign) = (account(), account(), account());
     connected(&store, &organization, &old, 0).await;
-    store.claim_account(&organization, PLATFORM, &new, at(1)).await.unwrap();
+    store.claim_account(&organization, PLATFORM, &new, Claim::Proven, at(1)).await.unwrap();
     let previous = store.integration(&organization, PLATFORM).await.unwrap();
     let unproven = Integration { webhook_verified: false, ..integration(&organization, &new, 1) };
     store.put_integration(&unproven, previous.as_ref(), "ann").await.unwrap();

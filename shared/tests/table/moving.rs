@@ -3,7 +3,12 @@
 use std::collections::BTreeSet;
 
 use proptest::{collection::vec, prelude::*};
-use shared::{platform::Platform, replay, store::Store, webhook_token::Proof};
+use shared::{
+    platform::Platform,
+    replay,
+    store::{Claim, Store},
+    webhook_token::Proof,
+};
 
 use crate::{
     converge::check,
@@ -103,22 +108,23 @@ async fn plays(table: &Table, steps: Vec<Step>) {
         let second = i64::try_from(number).unwrap() * STEP_SECS;
         match (step, owner) {
             (Step::Connect(next), None) => {
-                organizations[next].connected(&store, sealed("Y2lwaGVy"), second).await;
-                let (organization, now_us) = (&organizations[next].organization, at(second) * 1000);
-                replay::replay_before_connecting(&store, organization, Platform::Whatsapp, &account.id, 100, now_us)
-                    .await
-                    .unwrap();
+                let connected = organizations[next].connected(&store, sealed("Y2lwaGVy"), second).await;
+                replay::replay_before_connecting(&store, &connected, 100, at(second) * 1000).await.unwrap();
                 owner = Some(next);
                 course.connections.push((next, number));
             }
             (Step::TryInVain(next), None) => {
                 let organization = &organizations[next].organization;
-                store.claim_account(organization, Platform::Whatsapp, &account.id, at(second)).await.unwrap();
+                store
+                    .claim_account(organization, Platform::Whatsapp, &account.id, Claim::Proven, at(second))
+                    .await
+                    .unwrap();
                 store.release_claim(organization, Platform::Whatsapp, &account.id, at(second) + 1).await.unwrap();
             }
             (Step::Connect(other) | Step::TryInVain(other), Some(owner)) if other != owner => {
                 let organization = &organizations[other].organization;
-                let claim = store.claim_account(organization, Platform::Whatsapp, &account.id, at(second)).await;
+                let claim =
+                    store.claim_account(organization, Platform::Whatsapp, &account.id, Claim::Proven, at(second)).await;
                 assert!(claim.is_err(), "{claim:?}");
             }
             (Step::Delete, Some(former)) => {

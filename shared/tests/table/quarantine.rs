@@ -5,7 +5,7 @@ use shared::{
     id::{AccountId, OrganizationId},
     platform::Platform,
     replay::{self, Tally},
-    store::{Audience, QuarantineEntry, Store},
+    store::{Audience, Claim, OwnAccount, QuarantineEntry, Store},
     webhook_token::Proof,
 };
 
@@ -19,16 +19,16 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const NOW_MS: i64 = 1_795_428_000_000;
 
 async fn connect(store: &Store, organization: &OrganizationId, account: &AccountId) {
-    store.claim_account(organization, Platform::Whatsapp, account, NOW_MS).await.unwrap();
+    store.claim_account(organization, Platform::Whatsapp, account, Claim::Proven, NOW_MS).await.unwrap();
 }
 
 async fn connected(store: &Store, organization: &OrganizationId, account: &AccountId, limit: usize) -> (Tally, bool) {
-    let (platform, now_us) = (Platform::Whatsapp, NOW_MS * 1000);
-    replay::replay_before_connecting(store, organization, platform, account, limit, now_us).await.unwrap()
+    let integration = of(organization, account).integration(sealed("Y2lwaGVy"), 0);
+    replay::replay_before_connecting(store, &integration, limit, NOW_MS * 1000).await.unwrap()
 }
 
 async fn waiting(store: &Store, organization: &OrganizationId, account: &AccountId) -> Vec<QuarantineEntry> {
-    let accounts = [(Platform::Whatsapp, account.clone())];
+    let accounts = [OwnAccount { platform: Platform::Whatsapp, id: account.clone(), proven: true }];
     store.quarantine_of_accounts(organization, &accounts, None, 100).await.unwrap().entries
 }
 
