@@ -6,7 +6,7 @@ use serde_json::{Map, json};
 use shared::{
     Error, Result, auth, clock,
     config::Claims,
-    content::{Content, ContentType},
+    content::{Content, ContentType, is_blank},
     event::Customer,
     http,
     id::{AccountId, MessageId},
@@ -122,14 +122,14 @@ fn timestamp(told: Option<&str>, now_ms: i64) -> Result<i64> {
 }
 
 fn required(field: &'static str, text: String, max_bytes: usize) -> Result<String> {
-    if text.trim().is_empty() || text.len() > max_bytes || text.contains('\0') {
+    if is_blank(&text) || text.len() > max_bytes || text.contains('\0') {
         return Err(Error::invalid_body(format!("`{field}` has 1 to {max_bytes} bytes"), field));
     }
     Ok(text)
 }
 
 fn optional(field: &'static str, text: Option<String>, max_bytes: usize) -> Result<Option<String>> {
-    text.filter(|text| !text.trim().is_empty()).map(|text| required(field, text, max_bytes)).transpose()
+    text.filter(|text| !is_blank(text)).map(|text| required(field, text, max_bytes)).transpose()
 }
 
 fn content(channel: Channel, text: String, call: Option<Call>) -> Result<Content> {

@@ -7,6 +7,7 @@ use shared::{
     auth::{self, Caller},
     clock,
     config::Claims,
+    content::is_blank,
     dialog360::{Failure, Provider, Recipient, text_limit},
     event::{Customer, ProviderError},
     http,
@@ -53,7 +54,7 @@ pub(crate) async fn handle(sending: &Sending, request: Request) -> Result<Respon
     let id = http::conversation_id(&request)?;
     let key = idempotency_key(&request)?;
     let body: SendMessageRequest = http::body(&request, http::BODY_MAX_BYTES)?;
-    if body.text.trim().is_empty() {
+    if is_blank(&body.text) {
         return Err(Error::invalid_body("`text` is empty", "text"));
     }
     let conversation =
@@ -422,6 +423,7 @@ mod tests {
             (event().header("idempotency-key", &"x".repeat(65)), (400, "INVALID_IDEMPOTENCY_KEY")),
             (event().header("idempotency-key", "two words"), (400, "INVALID_IDEMPOTENCY_KEY")),
             (event().body(&json!({ "text": " \n" })), (400, "INVALID_BODY")),
+            (event().body(&json!({ "text": "\u{3164}\u{200B}" })), (400, "INVALID_BODY")),
             (event().body(&json!({ "text": TEXT, "to": "491713920012" })), (400, "INVALID_BODY")),
             (event().body(&json!({ "text": TEXT, "type": "template" })), (400, "INVALID_BODY")),
             (event().header("content-type", ""), (415, "UNSUPPORTED_MEDIA_TYPE")),

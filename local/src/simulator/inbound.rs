@@ -17,6 +17,8 @@ pub(super) enum Kind {
     #[default]
     Text,
     Image,
+    /// Several photos in one message.
+    Images,
     Video,
     Audio,
     Voice,
@@ -38,9 +40,22 @@ pub(super) enum Kind {
     StoryReply,
     StoryMention,
     Share,
+    /// Somebody else's story, shared.
+    SharedStory,
     /// A message that came from an ad.
     Referral,
+    /// The customer followed a link to the chat.
+    Link,
     OptIn,
+    OptOut,
+    /// A form of the platform, such as an address.
+    Form,
+    /// A form on how content the customer is.
+    Feedback,
+    /// A message of the business was rated.
+    Rating,
+    Call,
+    CallEnd,
     Unsupported,
     Reaction,
     Edit,
@@ -67,6 +82,8 @@ impl Kind {
                 Self::Button,
                 Self::Order,
                 Self::Referral,
+                Self::Call,
+                Self::CallEnd,
                 Self::Unsupported,
                 Self::Reaction,
                 Self::Edit,
@@ -75,6 +92,7 @@ impl Kind {
             Platform::Instagram => &[
                 Self::Text,
                 Self::Image,
+                Self::Images,
                 Self::Video,
                 Self::Audio,
                 Self::Sticker,
@@ -83,7 +101,9 @@ impl Kind {
                 Self::StoryReply,
                 Self::StoryMention,
                 Self::Share,
+                Self::SharedStory,
                 Self::Referral,
+                Self::Link,
                 Self::Unsupported,
                 Self::Reaction,
                 Self::Edit,
@@ -92,16 +112,23 @@ impl Kind {
             Platform::Facebook => &[
                 Self::Text,
                 Self::Image,
+                Self::Images,
                 Self::Video,
                 Self::Audio,
                 Self::Document,
                 Self::Sticker,
                 Self::Location,
                 Self::QuickReply,
+                Self::Order,
                 Self::Postback,
                 Self::Share,
                 Self::Referral,
+                Self::Link,
                 Self::OptIn,
+                Self::OptOut,
+                Self::Form,
+                Self::Feedback,
+                Self::Rating,
                 Self::Unsupported,
                 Self::Reaction,
                 Self::Edit,
@@ -267,6 +294,9 @@ impl Inbound {
 
     /// A message of `WhatsApp`, and the part of it that its type is about.
     fn whatsapp(&self, id: &str, at: i64) -> Result<(Value, Value), Problem> {
+        if matches!(self.kind, Kind::Call | Kind::CallEnd) {
+            return self.call(id, at);
+        }
         let mut message = json!({ "id": id, "timestamp": seconds(at) });
         let interactive = |kind: &str, reply: Value| json!({ "type": kind, kind: reply });
         let (wire_type, content) = match self.kind {
@@ -347,9 +377,21 @@ impl Inbound {
                 ("edit", json!({ "original_message_id": self.needed_target()?, "message": edited }))
             }
             Kind::Unsend => ("revoke", json!({ "original_message_id": self.needed_target()? })),
-            Kind::QuickReply | Kind::Postback | Kind::StoryReply | Kind::StoryMention | Kind::Share | Kind::OptIn => {
-                return Err("customers of WhatsApp cannot do that");
-            }
+            Kind::Images
+            | Kind::QuickReply
+            | Kind::Postback
+            | Kind::StoryReply
+            | Kind::StoryMention
+            | Kind::Share
+            | Kind::SharedStory
+            | Kind::Link
+            | Kind::OptIn
+            | Kind::OptOut
+            | Kind::Form
+            | Kind::Feedback
+            | Kind::Rating
+            | Kind::Call
+            | Kind::CallEnd => return Err("customers of WhatsApp cannot do that"),
         };
         message["type"] = wire_type.into();
         message[wire_type] = content.clone();
@@ -365,6 +407,21 @@ impl Inbound {
         }
         let contact = self.contact(&mut message)?;
         Ok((whatsapp(&self.account_id, &json!({ "contacts": [contact], "messages": [message] })), content))
+    }
+
+    /// A call of `WhatsApp` begins, or the target ends.
+    fn call(&self, id: &str, at: i64) -> Result<(Value, Value), Problem> {
+        let event = match self.kind {
+            Kind::CallEnd => json!({ "event": "terminate", "status": "COMPLETED", "duration": 93 }),
+            _ => json!({ "event": "connect" }),
+        };
+        let mut call = self.filled(event);
+        call["id"] = self.target.as_deref().unwrap_or(id).into();
+        call["to"] = super::payloads::display_phone_number(&self.account_id).into();
+        call["timestamp"] = seconds(at).into();
+        call["direction"] = "USER_INITIATED".into();
+        let contact = self.contact(&mut call)?;
+        Ok((whatsapp(&self.account_id, &json!({ "contacts": [contact], "calls": [call] })), call))
     }
 
     /// The contact that goes with a message; the sender's ids are written into the message.
@@ -407,6 +464,7 @@ impl Inbound {
         match self.kind {
             Kind::Text => drop(self.needed_text()?),
             Kind::Image => content = attached("image", url("1.jpg")),
+            Kind::Images => content = json!([attached("image", url("1.jpg")), attached("image", url("2.jpg"))]),
             Kind::Video => content = attached("video", url("1.mp4")),
             Kind::Audio => content = attached("audio", url("1.m4a")),
             Kind::Document => content = attached("file", url("offer.pdf")),
@@ -422,6 +480,10 @@ impl Inbound {
             Kind::Share => {
                 let kind = if self.platform == Platform::Instagram { "ig_post" } else { "post" };
                 content = attached(kind, json!({ "url": "https://www.example.com/p/1", "title": "Our spring" }));
+            }
+            Kind::SharedStory => {
+                content =
+                    attached("ig_story", json!({ "url": "https://lookaside.fbsbx.com/ig_messaging_cdn/?asset_id=2" }));
             }
             Kind::StoryMention => {
                 content = attached(
@@ -456,6 +518,40 @@ impl Inbound {
                 part = "optin";
                 message = self.filled(json!({ "type": "notification_messages", "payload": self.words("news") }));
             }
+            Kind::OptOut => {
+                part = "optin";
+                message = self.filled(json!({
+                    "type": "notification_messages", "payload": self.words("news"), "notification_messages_status": "STOP NOTIFICATIONS",
+                }));
+            }
+            Kind::Link => {
+                part = "referral";
+                let source = if self.platform == Platform::Instagram { "IGME" } else { "SHORTLINK" };
+                message = self.filled(json!({ "ref": self.words("flyer"), "source": source, "type": "OPEN_THREAD" }));
+            }
+            Kind::Order => {
+                part = "order";
+                message = self.filled(json!({
+                    "note": self.words("Gift wrap please"),
+                    "products": [{ "id": 123, "retailer_id": "SKU-1", "name": "Shirt", "unit_price": 19.9, "currency": "EUR", "quantity": 2 }],
+                }));
+            }
+            Kind::Form => {
+                part = "messaging_customer_information";
+                let answers = json!([{ "key": "name", "value": self.words("Lena Vogt") }, { "key": "zipcode", "value": "10178" }]);
+                message = self.filled(json!({ "screens": [{ "screen_id": "address", "responses": answers }] }));
+            }
+            Kind::Feedback => {
+                part = "messaging_feedback";
+                let comment = json!({ "type": "free_form", "payload": self.words("Very kind") });
+                let rating = json!({ "type": "csat", "payload": "4", "follow_up": comment });
+                message =
+                    self.filled(json!({ "feedback_screens": [{ "screen_id": 0, "questions": { "rating": rating } }] }));
+            }
+            Kind::Rating => {
+                part = "response_feedback";
+                message = self.filled(json!({ "feedback": "Good response", "mid": self.target }));
+            }
             Kind::Reaction => {
                 part = "reaction";
                 message = json!({ "mid": self.needed_target()?, "action": "unreact" });
@@ -475,10 +571,13 @@ impl Inbound {
             | Kind::ListReply
             | Kind::FlowReply
             | Kind::Button
-            | Kind::Order => return Err("customers of this platform cannot do that"),
+            | Kind::Call
+            | Kind::CallEnd => return Err("customers of this platform cannot do that"),
         }
-        if content.is_object() {
-            message["attachments"] = json!([content]);
+        match &content {
+            Value::Object(_) => message["attachments"] = json!([content]),
+            Value::Array(_) => message["attachments"] = content.clone(),
+            _ => {}
         }
         let mut item = json!({ "sender": { "id": from }, "recipient": { "id": self.account_id }, "timestamp": at });
         item[part] = message;

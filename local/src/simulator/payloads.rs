@@ -16,7 +16,7 @@ pub(super) fn seconds(millis: i64) -> String {
     (millis / 1000).to_string()
 }
 
-/// The envelope of `WhatsApp`, around `contacts` and `messages` or `statuses`.
+/// The envelope of `WhatsApp`, around `contacts` and `messages`, `statuses` or `calls`.
 pub(super) fn whatsapp(account_id: &str, content: &Value) -> Value {
     let mut value = json!({
         "messaging_product": "whatsapp",
@@ -25,9 +25,10 @@ pub(super) fn whatsapp(account_id: &str, content: &Value) -> Value {
     for (name, part) in content.as_object().into_iter().flatten() {
         value[name] = part.clone();
     }
+    let field = if content.get("calls").is_some() { "calls" } else { "messages" };
     json!({
         "object": "whatsapp_business_account",
-        "entry": [{ "id": format!("waba_{account_id}"), "changes": [{ "field": "messages", "value": value }] }],
+        "entry": [{ "id": format!("waba_{account_id}"), "changes": [{ "field": field, "value": value }] }],
     })
 }
 

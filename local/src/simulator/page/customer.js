@@ -5,10 +5,12 @@ const POLL_MS = 1000;
 const PLATFORMS = { whatsapp: "WhatsApp", instagram: "Instagram", facebook: "Messenger" };
 
 const TYPES = {
-    text: "Text", image: "Photo", video: "Video", audio: "Audio", voice: "Voice message", document: "Document", sticker: "Sticker",
+    text: "Text", image: "Photo", images: "Several photos", video: "Video", audio: "Audio", voice: "Voice message", document: "Document", sticker: "Sticker",
     location: "Location", contacts: "Contact card", button_reply: "Button pressed", list_reply: "List entry chosen", flow_reply: "Form sent",
     button: "Template button pressed", quick_reply: "Quick reply", order: "Order", postback: "Menu button pressed", story_reply: "Reply to a story",
-    story_mention: "Mention in a story", share: "Shared post", referral: "Message from an ad", opt_in: "Opt-in", unsupported: "Something unsupported",
+    story_mention: "Mention in a story", share: "Shared post", shared_story: "Shared story", referral: "Message from an ad",
+    link: "Link followed", opt_in: "Opt-in", opt_out: "Opt-out", form: "Address sent", feedback: "Feedback", rating: "Answer rated",
+    call: "Call", call_end: "Call ended", unsupported: "Something unsupported",
 };
 
 // What happens to a message is done at the message itself.
