@@ -225,7 +225,7 @@ fn facebook_messages() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "optin_stopped",
-            system("Stopped notifications: news", json!({ "kind": "optin" })),
+            system("Stopped notifications: news", json!({ "kind": "optout" })),
             "Stopped notifications: news",
         ),
         (

@@ -285,16 +285,16 @@ impl Item<'_> {
             return Ok(notice("optin"));
         }
         // Only a customer who was opted in already tells a status.
-        let (what, opens_window) = match trimmed(optin, "notification_messages_status") {
-            None if text(optin, "user_token_status") == Some("REFRESHED") => ("Opted in again", true),
-            None => ("Opted in", true),
-            Some(status) if status.starts_with("STOP") => ("Stopped notifications", false),
-            Some(status) if status.starts_with("RESUME") => ("Resumed notifications", true),
-            Some(_) => ("Changed notifications", false),
+        let (kind, what, opens_window) = match trimmed(optin, "notification_messages_status") {
+            None if text(optin, "user_token_status") == Some("REFRESHED") => ("optin", "Opted in again", true),
+            None => ("optin", "Opted in", true),
+            Some(status) if status.starts_with("STOP") => ("optout", "Stopped notifications", false),
+            Some(status) if status.starts_with("RESUME") => ("optin", "Resumed notifications", true),
+            Some(_) => ("optin_status", "Changed notifications", false),
         };
         let about = trimmed(optin, "title").or(trimmed(optin, "payload")).or(trimmed(optin, "ref"));
         let line = about.map_or(what.to_owned(), |about| format!("{what}: {about}"));
-        self.line("optin", optin, line, opens_window)
+        self.line(kind, optin, line, opens_window)
     }
 
     fn referral(&self, referral: &Value) -> Read {
@@ -860,6 +860,7 @@ mod tests {
         assert_eq!(token("NOT_REFRESHED"), ("Opted in".to_owned(), true));
         let stopped = message("facebook/optin_stopped");
         assert_eq!(stopped.content.text.as_deref(), Some("Stopped notifications: news"));
+        assert_eq!(stopped.content.parts["kind"], "optout");
         assert!(!stopped.opens_window);
     }
 
