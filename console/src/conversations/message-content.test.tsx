@@ -28,6 +28,10 @@ describe("the card of a message", () => {
     ["interactive", { kind: "something_new", title: "Yes" }, "ChoseYes"],
     ["order", { items: [{ productRetailerId: "SKU-1", quantity: 2, itemPrice: 19.9, currency: "EUR" }] }, "2 × SKU-1"],
     ["order", { items: [{ productRetailerId: "SKU-1", itemPrice: 5, currency: "points" }] }, "SKU-1 5"],
+    ["order", { items: [{ productRetailerId: "SKU-1", name: "Shirt", quantity: 2 }] }, "2 × Shirt"],
+    ["interactive", { kind: "feedback", response: { csat: "4" } }, "Gave feedbackcsat4"],
+    ["system", { kind: "optout" }, "wants no more notifications"],
+    ["call", { direction: "inbound", status: "completed", durationSeconds: 93 }, "End of a call1:33 min"],
     ["system", { kind: "user_changed_number", phone: "+49 172" }, "new number+49 172"],
     ["share", { title: "Our spring" }, "Shared a postOur spring"],
     [
@@ -53,6 +57,19 @@ describe("the card of a message", () => {
     ["text", { referral: { sourceUrl: "javascript:alert(1)" } }],
   ])("leads nowhere unsafe: %s %j", (contentType, content) => {
     expect(shown(contentType, content).querySelector("a")).toBeNull();
+  });
+
+  it("leads to everything that is attached", () => {
+    const [first, second] = ["https://scontent.example/1.jpg", "https://scontent.example/2.pdf"];
+    const attachments = [
+      { type: "image", url: first },
+      { type: "file", url: second, title: "Offer" },
+      { type: "image", url: "javascript:alert(1)" },
+      null,
+    ];
+    const photo = shown("image", { url: first, attachments });
+    expect([...photo.querySelectorAll("a")].map((link) => link.href)).toEqual([first, second]);
+    expect(photo.textContent).toContain("DocumentOffer");
   });
 
   it("loads nothing from elsewhere", () => {

@@ -9,6 +9,7 @@ import {
   MapPin,
   Mic,
   MousePointerClick,
+  Paperclip,
   Phone,
   Share2,
   ShoppingBasket,
@@ -225,7 +226,7 @@ function Order({ content }: { content: Schemas["OrderContent"] }) {
     <Card icon={ShoppingBasket} title={text.content.order(items.length)}>
       {items.map((item, index) => (
         <p key={index}>
-          {item.quantity ?? 1} × <Foreign>{item.productRetailerId ?? ""}</Foreign>{" "}
+          {item.quantity ?? 1} × <Foreign>{item.name ?? item.productRetailerId ?? ""}</Foreign>{" "}
           {item.itemPrice !== undefined && price(item.itemPrice, item.currency)}
         </p>
       ))}
@@ -269,7 +270,10 @@ function Linked({ kind, content, text: said }: LinkedProps) {
 function Call({ content }: { content: Schemas["CallContent"] }) {
   const recording = safeHref(content.recordingUrl);
   return (
-    <Card icon={Phone} title={text.content.call[content.direction ?? "unknown"]}>
+    <Card
+      icon={Phone}
+      title={content.status ? text.content.callEnded : text.content.call[content.direction ?? "unknown"]}
+    >
       {content.durationSeconds !== undefined && <p className="faint">{text.time.seconds(content.durationSeconds)}</p>}
       {recording && (
         <p>
@@ -321,7 +325,14 @@ function CommonContent({ content }: { content: Schemas["CommonContent"] }) {
           ))}
         </Card>
       )}
-      {attachments && attachments.length > 1 && <p className="faint">{text.content.attachments(attachments.length)}</p>}
+      {list(attachments)
+        .slice(1)
+        .map((attachment, index) => (
+          <Card key={index} icon={Paperclip} title={text.content.attachment(string(member(attachment, "type")))}>
+            <Line>{string(member(attachment, "title"))}</Line>
+            <Elsewhere url={string(member(attachment, "url"))} />
+          </Card>
+        ))}
       {reason && <p className="faint">{text.content.lost(withoutOverrides(reason))}</p>}
     </>
   );
