@@ -1,8 +1,15 @@
 //! What a delivery of the provider says, in our own words: one [`Event`] per message, status or other happening.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{content::Content, dialog360::webhook::Place, id::AccountId, message::Status, platform::Platform};
+use crate::{
+    content::{Content, truncate},
+    dialog360::webhook::Place,
+    id::AccountId,
+    message::Status,
+    platform::Platform,
+};
 
 /// One happening of a delivery.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +72,7 @@ impl EventKind {
 }
 
 /// The ids and names under which the provider shows a customer. At least one of `phone` and `user_id` is set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Customer {
     /// `WhatsApp`'s `wa_id`: digits, as the provider spells it.
     pub phone: Option<String>,
@@ -109,7 +116,7 @@ pub struct Echo {
 }
 
 /// A step in the life of a message that the business sent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusChange {
     /// The provider's id of the message.
     pub external_id: String,
@@ -124,7 +131,7 @@ pub struct StatusChange {
 }
 
 /// What the provider says about a failure: fit for the operator's eyes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderError {
     /// The provider's code, as text.
     pub code: String,
@@ -135,8 +142,24 @@ pub struct ProviderError {
     pub details: Option<String>,
 }
 
+/// The longest title and details of an error that are kept, in bytes.
+const ERROR_MAX_BYTES: usize = 1000;
+
+impl ProviderError {
+    /// The same, as long as an operator reads.
+    #[must_use]
+    pub fn shortened(&self) -> Self {
+        let shortened = |text: &String| truncate(text, ERROR_MAX_BYTES);
+        Self {
+            code: shortened(&self.code),
+            title: shortened(&self.title),
+            details: self.details.as_ref().map(shortened),
+        }
+    }
+}
+
 /// How far the customer has received or read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Watermark {
     /// The customer.
     pub customer: Customer,
@@ -147,7 +170,7 @@ pub struct Watermark {
 }
 
 /// The end of a watermark.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum UpTo {
     /// Everything sent until then, epoch milliseconds.
     Time(i64),
@@ -156,7 +179,7 @@ pub enum UpTo {
 }
 
 /// Who did something to a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Party {
     /// The customer.
@@ -166,7 +189,7 @@ pub enum Party {
 }
 
 /// A reaction; one per party and message, a new one replaces the old.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reaction {
     /// The customer of the conversation.
     pub customer: Customer,
@@ -183,7 +206,7 @@ pub struct Reaction {
 }
 
 /// A new text (or content) for a message.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Edit {
     /// The customer of the conversation.
     pub customer: Customer,
@@ -200,7 +223,7 @@ pub struct Edit {
 }
 
 /// A message was taken back.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Unsend {
     /// The customer of the conversation.
     pub customer: Customer,
@@ -212,4 +235,70 @@ pub struct Unsend {
     pub target: String,
     /// When, epoch milliseconds; `None` where missing or absurd.
     pub timestamp: Option<i64>,
+}
+
+/// What is told of a message by its external id; it may come before the message itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MessageChange {
+    /// It came further.
+    Status(StatusChange),
+    /// It and all that were sent before it were delivered or read.
+    Watermark(Watermark),
+    /// Somebody reacted to it, or took the reaction back.
+    Reaction(Reaction),
+    /// Its author edited it.
+    Edit(Edit),
+    /// Its author took it back.
+    Unsend(Unsend),
+}
+
+impl MessageChange {
+    /// Its name in the log.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Status(_) => "status",
+            Self::Watermark(_) => "watermark",
+            Self::Reaction(_) => "reaction",
+            Self::Edit(_) => "edit",
+            Self::Unsend(_) => "unsend",
+        }
+    }
+
+    /// When it happened, epoch milliseconds, where that is told.
+    #[must_use]
+    pub fn at(&self) -> Option<i64> {
+        match self {
+            Self::Status(change) => change.timestamp,
+            Self::Watermark(_) => None,
+            Self::Reaction(reaction) => reaction.timestamp,
+            Self::Edit(edit) => edit.timestamp,
+            Self::Unsend(unsend) => unsend.timestamp,
+        }
+    }
+
+    /// Who made it; `None` where that is the platform.
+    #[must_use]
+    pub fn by(&self) -> Option<Party> {
+        match self {
+            Self::Status(_) => None,
+            Self::Watermark(_) => Some(Party::Customer),
+            Self::Reaction(reaction) => Some(reaction.by),
+            Self::Edit(edit) => Some(edit.by),
+            Self::Unsend(unsend) => Some(unsend.by),
+        }
+    }
+
+    /// The customer of the conversation that it is made in, where that is told.
+    #[must_use]
+    pub fn customer(&self) -> Option<&Customer> {
+        match self {
+            Self::Status(_) => None,
+            Self::Watermark(watermark) => Some(&watermark.customer),
+            Self::Reaction(reaction) => Some(&reaction.customer),
+            Self::Edit(edit) => Some(&edit.customer),
+            Self::Unsend(unsend) => Some(&unsend.customer),
+        }
+    }
 }

@@ -6,21 +6,20 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use serde_json::{Map, json};
 use tracing::{info, warn};
 
 use crate::{
-    content::{Content, ContentType},
     error::{Error, Result},
     event::{
-        Customer, Echo, Edit, Event, EventKind, IncomingMessage, Party, Reaction, StatusChange, Unsend, UpTo, Watermark,
+        Customer, Echo, Edit, Event, EventKind, IncomingMessage, MessageChange, Party, Reaction, StatusChange, Unsend,
+        UpTo, Watermark,
     },
     id::{AccountId, ConversationId, MessageId, OrganizationId},
     identity::Identity,
     message::{Direction, Sender, Status},
     platform::{Channel, Platform},
     store::{
-        Arrival, Change, ExternalId, Message, QuarantineKind, Quarantined, ReactionEntry, Settled, Store, Stored,
+        Arrival, Change, EMOJI_MAX_BYTES, ExternalId, Message, QuarantineKind, Quarantined, Settled, Store, Stored,
         Thread, Update,
     },
     webhook_token::Proof,
@@ -191,7 +190,6 @@ struct Placed {
     thread: Thread,
     arrival: Arrival,
     also_known_as: Option<Customer>,
-    external_id: Option<String>,
 }
 
 impl Inbound<'_> {
@@ -200,6 +198,7 @@ impl Inbound<'_> {
         let mut counts = Counts::default();
         let mut messages = Vec::new();
         let mut others = Vec::new();
+        let mut changes: BTreeMap<String, Vec<Event>> = BTreeMap::new();
         let mut ids = BTreeSet::new();
         for (place, event) in events.into_iter().enumerate() {
             // A microsecond apart: within one second, WhatsApp's resolution, a thread is ordered by arrival.
@@ -214,15 +213,24 @@ impl Inbound<'_> {
                         counts.duplicates += 1;
                     }
                 }
-                _ => others.push((event, received_at)),
+                // All of one message together: each alone would lose the races against the others.
+                EventKind::Reaction(Reaction { target, .. })
+                | EventKind::Edit(Edit { target, .. })
+                | EventKind::Unsend(Unsend { target, .. }) => {
+                    changes.entry(target.clone()).or_default().push(event);
+                }
+                _ => others.push(event),
             }
         }
         counts += self.apply_messages(messages).await;
-        let mut outcomes = stream::iter(others)
-            .map(|(event, received_at)| self.apply_other(event, received_at))
-            .buffer_unordered(CONCURRENCY);
+        let mut outcomes = stream::iter(others).map(|event| self.apply_other(event)).buffer_unordered(CONCURRENCY);
         while let Some(outcome) = outcomes.next().await {
             counts += counted(outcome);
+        }
+        let mut outcomes =
+            stream::iter(changes).map(|(target, events)| self.change(target, events)).buffer_unordered(CONCURRENCY);
+        while let Some(outcome) = outcomes.next().await {
+            counts += outcome;
         }
         counts
     }
@@ -296,15 +304,11 @@ impl Inbound<'_> {
         }
         let arrivals: Vec<Arrival> = messages.iter().map(|message| message.arrival.clone()).collect();
         let received = self.store.receive(self.organization, &thread, &arrivals, self.now_ms()).await?;
-        for (message, received) in messages.iter().zip(&received) {
+        for message in &messages {
             if let Some(new_ids) = &message.also_known_as {
                 let ids = self.identity(new_ids)?.into_ids();
                 let conversation = &thread.identity.conversation;
                 self.store.link_ids(self.organization, conversation, ids, new_ids, self.now_ms()).await?;
-            }
-            if let Some(external_id) = &message.external_id {
-                let external_id = &self.external_id(external_id);
-                self.store.apply_parked(self.organization, &received.conversation, &received.id, external_id).await?;
             }
         }
         let new = received.iter().filter(|received| received.stored == Stored::New).count();
@@ -325,7 +329,7 @@ impl Inbound<'_> {
                 let (thread, stored) = self.message(&message, direction, sender, received_at).await?;
                 let arrival =
                     Arrival { message: stored, preview: message.content.preview(), opens_window: message.opens_window };
-                Ok(Ok(Placed { thread, arrival, also_known_as: message.also_known_as, external_id: None }))
+                Ok(Ok(Placed { thread, arrival, also_known_as: message.also_known_as }))
             }
             EventKind::Echo(echo) => self.echo(echo, received_at).await,
             _ => Ok(Err(Counts::default())),
@@ -371,9 +375,6 @@ impl Inbound<'_> {
         if let Some((conversation, id)) = echo.callback_data.as_deref().and_then(parse_callback_data) {
             let change = self.store.raise_status(self.organization, &conversation, &id, &update).await?;
             if change != Change::NoMessage {
-                self.store
-                    .apply_parked(self.organization, &conversation, &id, &self.external_id(&message.external_id))
-                    .await?;
                 return Ok(Err(counts_of(change)));
             }
         }
@@ -381,8 +382,6 @@ impl Inbound<'_> {
             && let Some(own) = self.own_message(&message).await?
         {
             let change = self.store.raise_status(self.organization, &own.conversation_id, &own.id, &update).await?;
-            let external_id = &self.external_id(&message.external_id);
-            self.store.apply_parked(self.organization, &own.conversation_id, &own.id, external_id).await?;
             return Ok(Err(counts_of(change)));
         }
         let (thread, stored) = self.message(&message, Direction::Outbound, Sender::Operator, received_at).await?;
@@ -392,7 +391,7 @@ impl Inbound<'_> {
             preview: message.content.preview(),
             opens_window: false,
         };
-        Ok(Ok(Placed { thread, arrival, also_known_as: None, external_id: Some(message.external_id) }))
+        Ok(Ok(Placed { thread, arrival, also_known_as: None }))
     }
 
     /// The message of ours that an echo without our callback data is the echo of: known by the provider's id, or still waiting for
@@ -422,21 +421,23 @@ impl Inbound<'_> {
         Ok(waiting)
     }
 
-    async fn apply_other(&self, event: Event, received_at: i64) -> Result<Counts> {
+    async fn apply_other(&self, event: Event) -> Result<Counts> {
         if let EventKind::Unknown { reason } = event.kind {
             return self.keep(&event, reason).await;
         }
         match event.kind {
             EventKind::Status(change) => self.status(change).await,
             EventKind::Watermark(watermark) => self.watermark(watermark).await,
-            EventKind::Reaction(reaction) => self.reaction(reaction, received_at).await,
-            EventKind::Edit(edit) => self.edit(edit, received_at).await,
-            EventKind::Unsend(unsend) => self.unsend(unsend, received_at).await,
             EventKind::Notice { what } => {
                 info!(what, platform = %self.platform, "noticed {what}");
                 Ok(Counts { ignored: 1, ..Counts::default() })
             }
-            EventKind::Message(_) | EventKind::Echo(_) | EventKind::Unknown { .. } => Ok(Counts::default()),
+            EventKind::Message(_)
+            | EventKind::Echo(_)
+            | EventKind::Reaction(_)
+            | EventKind::Edit(_)
+            | EventKind::Unsend(_)
+            | EventKind::Unknown { .. } => Ok(Counts::default()),
         }
     }
 
@@ -462,140 +463,102 @@ impl Inbound<'_> {
                 return Ok(counts_of_status(change.status, counts_of(raised)));
             }
         }
-        let counts = match self
-            .store
-            .raise_status_by_external_id(
-                self.organization,
-                &self.external_id(&change.external_id),
-                &change,
-                self.now_ms(),
-            )
-            .await?
-        {
-            Settled::Applied(change) => counts_of(change),
-            Settled::Parked => Counts { stored: 1, ..Counts::default() },
-        };
-        Ok(counts_of_status(change.status, counts))
+        let (id, status) = (change.external_id.clone(), change.status);
+        let timestamp = change.timestamp.or(Some(self.now_ms()));
+        let counts = self.told(&id, vec![MessageChange::Status(StatusChange { timestamp, ..change })]).await?;
+        Ok(counts_of_status(status, counts))
     }
 
     async fn watermark(&self, watermark: Watermark) -> Result<Counts> {
         let identity = self.identity(&watermark.customer)?;
-        let up_to = match watermark.up_to {
-            UpTo::Time(up_to) => up_to,
+        let up_to = match &watermark.up_to {
+            UpTo::Time(up_to) => *up_to,
             UpTo::Message(external_id) => {
-                let known = self.message_by_external_id(&external_id).await?;
-                let Some((_, id)) = known else {
-                    let status = watermark.status;
-                    let change =
-                        StatusChange { external_id, callback_data: None, status, timestamp: None, error: None };
-                    return self.status(change).await;
-                };
-                id.epoch_ms()
+                let id = external_id.clone();
+                return self.told(&id, vec![MessageChange::Watermark(watermark)]).await;
             }
         };
         self.store.raise_watermark(self.organization, &identity.conversation, watermark.status, up_to).await?;
         Ok(Counts { stored: 1, ..Counts::default() })
     }
 
-    async fn reaction(&self, reaction: Reaction, received_at: i64) -> Result<Counts> {
-        let identity = self.identity(&reaction.customer)?;
-        let at = self.timestamp(&identity.conversation, reaction.timestamp, &reaction.external_id).await?;
-        let reacted = reaction.by == Party::Customer && reaction.emoji.is_some();
-        let counts = self.apply_reaction(reaction, at, received_at).await?;
-        if reacted && window::reaction_opens_it(self.platform) {
-            self.store.open_window(self.organization, &identity.conversation, at).await?;
+    /// What happened to a message that was there before, or will be.
+    async fn change(&self, target: String, events: Vec<Event>) -> Counts {
+        let count = events.len();
+        let outcome = async {
+            let mut changes = Vec::with_capacity(count);
+            for event in events {
+                changes.extend(self.timed(event).await?);
+            }
+            let reacted = changes.iter().filter_map(reaction_of_customer).max_by_key(|(_, at)| *at);
+            let reacted = reacted.map(|(customer, at)| (customer.clone(), at));
+            let counts = self.told(&target, changes).await?;
+            if let Some((customer, at)) = reacted
+                && counts.ignored == 0
+                && window::reaction_opens_it(self.platform)
+            {
+                let conversation = self.identity(&customer)?.conversation;
+                self.store.open_window(self.organization, &conversation, at).await?;
+            }
+            Ok(counts)
+        };
+        outcome.await.unwrap_or_else(|error| Counts { failed: count, ..counted(Err(error)) })
+    }
+
+    /// A change with a usable time.
+    async fn timed(&self, event: Event) -> Result<Option<MessageChange>> {
+        let too_large = match &event.kind {
+            EventKind::Edit(edit) => !Message::fits(&edit.content),
+            EventKind::Reaction(reaction) => reaction.emoji.as_ref().is_some_and(|emoji| emoji.len() > EMOJI_MAX_BYTES),
+            _ => false,
+        };
+        if too_large {
+            self.keep(&event, "too large for a message").await?;
+        }
+        let at = async |customer: &Customer, told, id: &str| {
+            self.timestamp(&self.identity(customer)?.conversation, told, id).await.map(Some)
+        };
+        Ok(match event.kind {
+            EventKind::Reaction(mut reaction) => {
+                reaction.timestamp = at(&reaction.customer, reaction.timestamp, &reaction.external_id).await?;
+                Some(MessageChange::Reaction(reaction))
+            }
+            EventKind::Edit(mut edit) => {
+                edit.timestamp = at(&edit.customer, edit.timestamp, &edit.external_id).await?;
+                Some(MessageChange::Edit(edit))
+            }
+            EventKind::Unsend(mut unsend) => {
+                unsend.timestamp = at(&unsend.customer, unsend.timestamp, &unsend.external_id).await?;
+                Some(MessageChange::Unsend(unsend))
+            }
+            _ => None,
+        })
+    }
+
+    /// What is told of a message by its external id.
+    async fn told(&self, id: &str, changes: Vec<MessageChange>) -> Result<Counts> {
+        let external_id = self.external_id(id);
+        let settled = self.store.change_message(self.organization, &external_id, changes, self.now_ms()).await?;
+        let mut counts = Counts::default();
+        for settled in settled {
+            match settled {
+                Settled::Applied(Stored::New) | Settled::Pending => counts.stored += 1,
+                Settled::Applied(Stored::Duplicate) => counts.duplicates += 1,
+                Settled::Refused => counts.ignored += 1,
+            }
         }
         Ok(counts)
     }
-
-    async fn apply_reaction(&self, reaction: Reaction, at: i64, received_at: i64) -> Result<Counts> {
-        if let Some((conversation, id)) = self.message_by_external_id(&reaction.target).await? {
-            let entry = ReactionEntry { emoji: reaction.emoji, at, ids: vec![reaction.external_id] };
-            self.store.react(self.organization, &conversation, &id, reaction.by, entry).await?;
-            return Ok(Counts { stored: 1, ..Counts::default() });
-        }
-        let text = match &reaction.emoji {
-            Some(emoji) => format!("Reacted {emoji} to a message that is not here"),
-            None => "Took back a reaction to a message that is not here".into(),
-        };
-        let line = Line {
-            kind: "reaction",
-            text,
-            by: reaction.by,
-            target: reaction.target,
-            external_id: reaction.external_id,
-            at,
-        };
-        self.keep_as_line(reaction.customer, line, received_at).await
-    }
-
-    async fn edit(&self, edit: Edit, received_at: i64) -> Result<Counts> {
-        let identity = self.identity(&edit.customer)?;
-        let at = self.timestamp(&identity.conversation, edit.timestamp, &edit.external_id).await?;
-        if let Some((conversation, id)) = self.message_by_external_id(&edit.target).await? {
-            let (stored, changed) = self.store.edit(self.organization, &conversation, &id, &edit.content, at).await?;
-            if let Some(message) = changed {
-                self.store.change_preview(self.organization, &message).await?;
-            }
-            return Ok(counts_of_stored(stored));
-        }
-        let text = format!("Edited a message that is not here: {}", edit.content.text.as_deref().unwrap_or_default());
-        let line = Line { kind: "edit", text, by: edit.by, target: edit.target, external_id: edit.external_id, at };
-        self.keep_as_line(edit.customer, line, received_at).await
-    }
-
-    async fn unsend(&self, unsend: Unsend, received_at: i64) -> Result<Counts> {
-        let identity = self.identity(&unsend.customer)?;
-        let at = self.timestamp(&identity.conversation, unsend.timestamp, &unsend.external_id).await?;
-        if let Some((conversation, id)) = self.message_by_external_id(&unsend.target).await? {
-            let (stored, changed) = self.store.unsend(self.organization, &conversation, &id, at).await?;
-            if let Some(message) = changed {
-                self.store.change_preview(self.organization, &message).await?;
-            }
-            return Ok(counts_of_stored(stored));
-        }
-        let text = "Unsent a message that is not here".to_owned();
-        let line =
-            Line { kind: "unsend", text, by: unsend.by, target: unsend.target, external_id: unsend.external_id, at };
-        self.keep_as_line(unsend.customer, line, received_at).await
-    }
-
-    /// What happened to a message that is not known is kept as a line of the thread.
-    async fn keep_as_line(&self, customer: Customer, line: Line, received_at: i64) -> Result<Counts> {
-        let mut parts = Map::new();
-        parts.insert("kind".into(), json!(line.kind));
-        parts.insert("targetExternalId".into(), json!(line.target));
-        let content = Content { content_type: ContentType::System, text: Some(line.text), parts };
-        let incoming = IncomingMessage {
-            customer,
-            // Its own name, so that an unsend does not meet the message that it is about.
-            external_id: format!("{}:{}", line.kind, line.external_id),
-            timestamp: Some(line.at),
-            content,
-            reply_to: None,
-            from_customer: false,
-            opens_window: false,
-            also_known_as: None,
-        };
-        let direction = match line.by {
-            Party::Customer => Direction::Inbound,
-            Party::Business => Direction::Outbound,
-        };
-        let (thread, message) = self.message(&incoming, direction, Sender::System, received_at).await?;
-        let arrival = Arrival { message, preview: incoming.content.preview(), opens_window: false };
-        let received = self.store.receive(self.organization, &thread, &[arrival], self.now_ms()).await?;
-        Ok(received.first().map_or_else(Counts::default, |received| counts_of_stored(received.stored)))
-    }
 }
 
-/// Something that happened to a message that is not known.
-struct Line {
-    kind: &'static str,
-    text: String,
-    by: Party,
-    target: String,
-    external_id: String,
-    at: i64,
+/// Who reacted when, where that was the customer.
+fn reaction_of_customer(change: &MessageChange) -> Option<(&Customer, i64)> {
+    match change {
+        MessageChange::Reaction(Reaction { by: Party::Customer, emoji: Some(_), customer, timestamp, .. }) => {
+            Some((customer, (*timestamp)?))
+        }
+        _ => None,
+    }
 }
 
 /// Our own name of a message, as it travels with a send and comes back with its statuses.
@@ -625,13 +588,6 @@ fn counts_of(change: Change) -> Counts {
 
 fn counts_of_status(status: Status, counts: Counts) -> Counts {
     Counts { undelivered: if status == Status::Failed { counts.stored } else { 0 }, ..counts }
-}
-
-fn counts_of_stored(stored: Stored) -> Counts {
-    match stored {
-        Stored::New => Counts { stored: 1, ..Counts::default() },
-        Stored::Duplicate => Counts { duplicates: 1, ..Counts::default() },
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The table: its client, and the few calls that everything else is made of.
 
 mod audit;
+mod change;
 mod conversation;
 mod expression;
 mod external_id;
@@ -34,6 +35,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::debug;
 
 pub use audit::{AuditAction, AuditEntry};
+pub use change::{EMOJI_MAX_BYTES, Settled};
 pub use conversation::{
     Activity, Assignee, Changes, Conversation, ConversationStatus, LABELS_MAX, LastMessage, Recorded,
 };
@@ -46,7 +48,7 @@ pub use integration::{
 pub use message::{Message, MessageType, ReactionEntry, Received};
 pub use outbound::{Answer, Begun, Note, Outcome, Reply, Writing, unique_name};
 pub use quarantine::{Audience, QuarantineEntry, QuarantineKind, QuarantinePage, Quarantined};
-pub use status::{Change, Settled, Update};
+pub use status::{Change, Update};
 pub use thread::{Arrival, Thread};
 
 use self::{expression::Expression, keys::Key};

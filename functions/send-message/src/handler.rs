@@ -151,13 +151,7 @@ async fn reply(
     let outcome = outcome(sent.map(|sent| name(sent.external_id)), platform);
     metrics::sent(platform, &outcome);
     match sending.store.finish_reply(organization, &message, &outcome, clock::now_ms()).await {
-        Ok(message) => {
-            if let (Platform::Instagram, Some(external_id)) = (platform, &outcome.external_id) {
-                // Instagram names a message by its id alone: it may have been read before we knew that id.
-                sending.store.apply_parked(organization, id, &message.id, external_id).await?;
-            }
-            answer(message, conversation)
-        }
+        Ok(message) => answer(message, conversation),
         Err(error) => {
             error!("the outcome of a send was not stored: {}", http::causes(&error));
             answer(Message { answer: Some(Answer::Unknown), ..message }, conversation)

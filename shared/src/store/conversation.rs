@@ -243,6 +243,18 @@ impl Store {
         Err(Error::internal("aliases of conversations form a circle"))
     }
 
+    /// Whether two ids lead to one conversation.
+    pub(super) async fn is_same_conversation(
+        &self,
+        organization: &OrganizationId,
+        one: &ConversationId,
+        other: &ConversationId,
+    ) -> Result<bool> {
+        let roots = (self.resolve(organization, one), self.resolve(organization, other));
+        let (one, other) = futures_util::future::try_join(roots.0, roots.1).await?;
+        Ok(one.0 == other.0)
+    }
+
     fn remembered(&self, id: &ConversationId) -> Option<ConversationId> {
         self.aliases.lock().ok()?.get(id).cloned()
     }
@@ -330,6 +342,24 @@ impl Store {
             _ => (self.link(organization, target, ids, now_ms).await?, None),
         };
         self.reconcile(organization, target, item, activity, now_ms).await
+    }
+
+    /// Whether [`Self::settle_activity`] has something to write, as far as that is known without asking.
+    pub(super) fn is_settled(
+        &self,
+        organization: &OrganizationId,
+        told: &Activity,
+        recorded: &Recorded,
+        activity: &Activity,
+    ) -> bool {
+        let (target, ids) = self.target_of(activity);
+        match recorded {
+            Recorded::Done(before) => amendment(before, told, activity).is_none(),
+            Recorded::Behind(Some(item)) if alias_of(item).is_none() && ids.is_subset(&members_of(item)) => {
+                difference(item, activity, organization, &target, 0).is_none()
+            }
+            Recorded::Behind(_) => false,
+        }
     }
 
     /// Takes back that a conversation was told of messages that are not there under these ids: they were known under others. What
@@ -601,7 +631,7 @@ impl Store {
         self.update(&keys::conversation(organization, &root), expression).await.map(drop)
     }
 
-    /// Raises how far the customer has received or read.
+    /// Raises how far the customer has received or read; also where nothing is there yet that was received.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -629,7 +659,7 @@ impl Store {
         self.raise(organization, conversation, "lastInboundAt", at).await
     }
 
-    /// Raises a time of a conversation, where there is one.
+    /// Raises a time of a conversation, also where nothing has been written in it yet.
     async fn raise(
         &self,
         organization: &OrganizationId,
@@ -639,11 +669,8 @@ impl Store {
     ) -> Result<()> {
         let mut target = self.remembered(conversation).unwrap_or_else(|| conversation.clone());
         for _ in 0..MAX_HOPS {
-            let raise = Expression::default()
-                .set(attribute, n(at))
-                .if_exists("lastMessageKey")
-                .if_absent(ALIAS_OF)
-                .if_absent_or(attribute, "<", n(at));
+            let raise =
+                Expression::default().set(attribute, n(at)).if_absent(ALIAS_OF).if_absent_or(attribute, "<", n(at));
             let written = self.update(&keys::conversation(organization, &target), raise).await?;
             let Written::Refused(Some(item)) = written else { return Ok(()) };
             let Some(next) = alias_of(&item) else { return Ok(()) };

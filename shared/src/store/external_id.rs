@@ -37,6 +37,10 @@ pub(super) struct Named {
     id: MessageId,
     /// When it came for the first time, epoch microseconds.
     received_at: i64,
+    /// Nothing had the id before.
+    is_first: bool,
+    /// Something was told of it before it came, and has still to be applied.
+    pub(super) has_pending: bool,
 }
 
 impl Named {
@@ -46,6 +50,8 @@ impl Named {
             conversation: text(CONVERSATION)?.parse().ok()?,
             id: text(MESSAGE)?.parse().ok()?,
             received_at: number(item, RECEIVED_AT)?,
+            is_first: false,
+            has_pending: item.contains_key(PENDING),
         })
     }
 
@@ -57,7 +63,9 @@ impl Named {
 /// The attribute of a message that says its external id. It is there only once the id names the message.
 pub(super) const EXTERNAL_ID: &str = "externalId";
 const CONVERSATION: &str = "conversationId";
-const MESSAGE: &str = "messageId";
+pub(super) const MESSAGE: &str = "messageId";
+/// The attribute that says that changes wait for the message, or have still to be applied to it.
+pub(super) const PENDING: &str = "pending";
 const RECEIVED_AT: &str = "receivedAt";
 /// How long it is remembered that a second message of an id has gone: longer than a write can be late.
 const GONE_SECS: i64 = 24 * 60 * 60;
@@ -97,13 +105,14 @@ impl Store {
             .set(CONVERSATION, s(message.conversation_id.as_str()))
             .set(MESSAGE, s(message.id.as_str()))
             .set(RECEIVED_AT, n(message.received_at))
+            .remove(keys::EXPIRES_AT)
             .if_absent(MESSAGE);
-        let (Written::Done(item) | Written::Refused(Some(item))) =
-            self.update(&keys::external(organization, external_id), naming).await?
-        else {
-            return Err(Error::internal("an external id was refused by nothing"));
+        let (is_first, item) = match self.update(&keys::external(organization, external_id), naming).await? {
+            Written::Done(item) => (true, item),
+            Written::Refused(item) => (false, item.unwrap_or_default()),
         };
-        Named::read(&item).ok_or_else(|| Error::internal("an external id without its message"))
+        let named = Named::read(&item).ok_or_else(|| Error::internal("an external id without its message"))?;
+        Ok(Named { is_first, ..named })
     }
 
     /// Gives a message that was sent the id that the provider has told of it.
@@ -113,12 +122,17 @@ impl Store {
         external_id: &ExternalId,
         message: &Message,
     ) -> Result<()> {
-        if !self.name(organization, external_id, message).await?.is(message) {
+        let named = self.name(organization, external_id, message).await?;
+        if !named.is(message) {
             warn!("the provider calls two messages the same");
             return Ok(());
         }
-        let named = Expression::default().set_if_absent(EXTERNAL_ID, s(&external_id.id)).if_item_exists();
-        self.update(&keys::message(organization, &message.conversation_id, &message.id), named).await.map(drop)
+        let name = Expression::default().set_if_absent(EXTERNAL_ID, s(&external_id.id)).if_item_exists();
+        self.update(&keys::message(organization, &message.conversation_id, &message.id), name).await?;
+        if named.has_pending {
+            Box::pin(self.apply_pending(organization, external_id, &(named.conversation, named.id))).await?;
+        }
+        Ok(())
     }
 
     /// What became of a message whose external id was there before it: it is the one that has it, or it goes.
@@ -131,11 +145,11 @@ impl Store {
     ) -> Result<Received> {
         let first = self.name(organization, external_id, message).await?;
         let (stored, received_at) = match (first.is(message), is_new) {
-            (true, true) => {
-                // Two at once, or an attempt that ended between the two: the arrival is that of the message that is stored.
-                let arrival = Expression::default().set(RECEIVED_AT, n(message.received_at)).if_item_exists();
-                self.update(&keys::external(organization, external_id), arrival).await?;
-                (Stored::New, message.received_at)
+            (true, true) => (Stored::New, message.received_at),
+            // An attempt ended before it could name what it had stored.
+            (true, false) if first.is_first => {
+                let known = self.message(organization, &message.conversation_id, &message.id).await?;
+                (Stored::Duplicate, known.map_or(message.received_at, |known| known.received_at))
             }
             (true, false) => (Stored::Duplicate, first.received_at),
             (false, _) => {
@@ -148,7 +162,13 @@ impl Store {
                 (Stored::Duplicate, first.received_at)
             }
         };
-        Ok(Received { stored, conversation: first.conversation, id: first.id, received_at })
+        if first.is(message) && first.received_at != received_at {
+            // Two at once, or an attempt that ended between the two: the arrival is that of the message that is stored.
+            let arrival = Expression::default().set(RECEIVED_AT, n(received_at)).if_item_exists();
+            self.update(&keys::external(organization, external_id), arrival).await?;
+        }
+        let Named { conversation, id, has_pending, .. } = first;
+        Ok(Received { stored, conversation, id, received_at, has_pending })
     }
 
     /// Leaves nothing of a message but its key, for a while: a write of it that is late must not bring it back.

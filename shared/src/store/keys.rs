@@ -9,7 +9,7 @@
 //! | an idempotency key's message (TTL 24 h) | – | same | `IDEMPOTENCY#<key>` |
 //! | when a message without a usable time was first seen | – | same | `FIRST#<hash>` |
 //! | which message the provider calls so: one of an account | – | `ORG#<org>#EXTERNAL#<hash of channel, account, externalId>` | `MESSAGE` |
-//! | a status that came before its message (TTL 8 d) | – | same | `STATUS#<status>` |
+//! | what was told of a message before it came (TTL 8 d) | – | same | `PENDING#<hash>` |
 //! | inbox of one channel, newest first; all or `social`: several, merged | `inbox` | `ORG#<org>#<channel>` | `<lastMessageAt>#<id>` |
 //! | quarantine of a day (TTL 30 d) | – | `QUARANTINE#<yyyy-mm-dd>` | `<hash>#<part>` |
 //! | what waits there for an organization, by account, newest first | `inbox` | `ORG#<org>#QUARANTINE#<platform>#<accountId>` | `<receivedAt>-<hash>` |
@@ -110,13 +110,14 @@ pub fn external(organization: &OrganizationId, id: &ExternalId) -> Key {
     Key { pk: format!("ORG#{organization}#EXTERNAL#{hash}"), sk: "MESSAGE".into() }
 }
 
-/// How the sort keys of statuses that came before their message begin.
-pub const STATUS_PREFIX: &str = "STATUS#";
+/// How the sort keys of what came before its message begin.
+pub const PENDING_PREFIX: &str = "PENDING#";
 
-/// A status that came before its message.
+/// A change, as JSON, that came before its message.
 #[must_use]
-pub fn parked(organization: &OrganizationId, id: &ExternalId, status: &str) -> Key {
-    Key { sk: format!("{STATUS_PREFIX}{status}"), ..external(organization, id) }
+pub fn pending(organization: &OrganizationId, id: &ExternalId, change: &str) -> Key {
+    let sk = format!("{PENDING_PREFIX}{}", fingerprint("pending/1", change.as_bytes()));
+    Key { sk, ..external(organization, id) }
 }
 
 /// The value of [`INBOX_KEY`].

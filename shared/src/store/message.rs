@@ -111,6 +111,29 @@ const PAGE_MAX_BYTES: usize = 5 * 1024 * 1024;
 /// What a message costs in an answer beside what is counted: ids, times and the names of the fields.
 const FRAME_BYTES: usize = 2048;
 
+/// How many reactions of one time are told apart.
+const REACTIONS_OF_A_TIME: usize = 50;
+
+impl ReactionEntry {
+    /// What stands there once this one has come as well: the newest, and of one time the one that came last.
+    fn after(&self, current: Option<Self>) -> Self {
+        match current {
+            Some(current) if current.at > self.at => current,
+            Some(current) if current.at == self.at => {
+                if self.ids.iter().all(|id| current.ids.contains(id)) {
+                    return current;
+                }
+                let mut ids = [current.ids, self.ids.clone()].concat();
+                ids.drain(..ids.len().saturating_sub(REACTIONS_OF_A_TIME));
+                Self { ids, ..self.clone() }
+            }
+            _ => self.clone(),
+        }
+    }
+}
+
+/// How often a change that lost a race is tried again.
+const RACES: usize = 8;
 /// The largest text and content of one item; DynamoDB takes 400 KB.
 const CONTENT_MAX_BYTES: usize = 150_000;
 
@@ -257,6 +280,8 @@ pub struct Received {
     pub id: MessageId,
     /// When it came for the first time, epoch microseconds.
     pub received_at: i64,
+    /// Something was told of it before it came, and has still to be applied.
+    pub(super) has_pending: bool,
 }
 
 impl Received {
@@ -464,96 +489,83 @@ impl Store {
         Ok(count.min(most))
     }
 
-    /// Applies a party's reaction to a message, if it is the newest of that party.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub async fn react(
+    /// Applies reactions to a message, of each party the newest.
+    pub(super) async fn react(
         &self,
         organization: &OrganizationId,
-        conversation: &ConversationId,
-        id: &MessageId,
-        by: Party,
-        reaction: ReactionEntry,
-    ) -> Result<()> {
-        const ATTEMPTS: usize = 5;
-        let key = keys::message(organization, conversation, id);
-        let party = match by {
-            Party::Customer => "customer",
-            Party::Business => "business",
+        mut message: Message,
+        reactions: &[(Party, ReactionEntry)],
+    ) -> Result<Stored> {
+        let key = keys::message(organization, &message.conversation_id, &message.id);
+        let attribute = |map: &BTreeMap<String, ReactionEntry>| {
+            serde_dynamo::to_attribute_value::<_, AttributeValue>(map).map_err(Error::internal)
         };
-        for _ in 0..ATTEMPTS {
-            let Some(message) = self.message(organization, conversation, id).await? else { return Ok(()) };
-            let current = message.reactions.get(party);
-            let entry = match current {
-                Some(current) if current.at > reaction.at => return Ok(()),
-                Some(current) if current.at == reaction.at => {
-                    if reaction.ids.iter().all(|id| current.ids.contains(id)) {
-                        return Ok(());
-                    }
-                    ReactionEntry { ids: [current.ids.clone(), reaction.ids.clone()].concat(), ..reaction.clone() }
-                }
-                _ => reaction.clone(),
-            };
-            let mut reactions = message.reactions.clone();
-            reactions.insert(party.to_owned(), entry);
-            let attribute = |map: &BTreeMap<String, ReactionEntry>| {
-                serde_dynamo::to_attribute_value::<_, AttributeValue>(map).map_err(Error::internal)
-            };
+        for _ in 0..RACES {
+            let mut newest = message.reactions.clone();
+            for (by, reaction) in reactions {
+                let party = match by {
+                    Party::Customer => "customer",
+                    Party::Business => "business",
+                };
+                let entry = newest.remove(party);
+                newest.insert(party.to_owned(), reaction.after(entry));
+            }
+            if newest == message.reactions {
+                return Ok(Stored::Duplicate);
+            }
             let before = if message.reactions.is_empty() { None } else { Some(attribute(&message.reactions)?) };
             let expression = Expression::default()
-                .set("reactions", attribute(&reactions)?)
+                .set("reactions", attribute(&newest)?)
                 .if_still("reactions", before)
                 .if_item_exists();
-            if let Written::Done(_) = self.update(&key, expression).await? {
-                return Ok(());
+            match self.update(&key, expression).await? {
+                Written::Done(_) => return Ok(Stored::New),
+                Written::Refused(Some(item)) => message = read(item)?,
+                Written::Refused(None) => return Ok(Stored::Duplicate),
             }
         }
         Err(Error::Unavailable("a reaction lost every race against others".into()))
     }
 
-    /// Gives a message what an edit tells of it, and leaves the rest; the message as it is then.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub async fn edit(
+    /// Gives a message what edits tell of it, the oldest first, and leaves the rest; the message as it is then.
+    pub(super) async fn edit(
         &self,
         organization: &OrganizationId,
-        conversation: &ConversationId,
-        id: &MessageId,
-        content: &Content,
-        at: i64,
-    ) -> Result<(Stored, Option<Message>)> {
-        const ATTEMPTS: usize = 5;
-        let key = keys::message(organization, conversation, id);
-        for _ in 0..ATTEMPTS {
-            let Some(message) = self.message(organization, conversation, id).await? else {
-                return Ok((Stored::Duplicate, None));
-            };
-            if message.deleted_at.is_some() || message.edited_at.is_some_and(|edited_at| edited_at >= at) {
-                return Ok((Stored::Duplicate, Some(message)));
+        mut message: Message,
+        edits: &[(i64, Content)],
+    ) -> Result<(Stored, Message)> {
+        let key = keys::message(organization, &message.conversation_id, &message.id);
+        for _ in 0..RACES {
+            let is_newer = |message: &Message, at| message.edited_at.is_none_or(|edited_at| edited_at < at);
+            let edited = edits.iter().fold(message.clone(), |message, (at, content)| {
+                if message.deleted_at.is_none() && is_newer(&message, *at) {
+                    message.edited(content, *at)
+                } else {
+                    message
+                }
+            });
+            if edited.edited_at == message.edited_at {
+                return Ok((Stored::Duplicate, message));
             }
-            let edited = message.edited(content, at);
             let expression = Expression::default()
-                .set("editedAt", n(at))
+                .set("editedAt", n(edited.edited_at.unwrap_or_default()))
                 .set("contentType", serde_dynamo::to_attribute_value(edited.content_type).map_err(Error::internal)?)
                 .set_or_remove("text", edited.text.as_ref().map(s))
                 .set_or_remove("content", edited.content.as_ref().map(s))
                 .if_item_exists()
                 .if_absent("deletedAt")
                 .if_still("editedAt", message.edited_at.map(n));
-            if let Written::Done(_) = self.update(&key, expression).await? {
-                return Ok((Stored::New, Some(edited)));
+            match self.update(&key, expression).await? {
+                Written::Done(_) => return Ok((Stored::New, edited)),
+                Written::Refused(Some(item)) => message = read(item)?,
+                Written::Refused(None) => return Ok((Stored::Duplicate, message)),
             }
         }
         Err(Error::Unavailable("an edit lost every race against others".into()))
     }
 
     /// Takes a message back: what it held is forgotten; the message as it is then.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub async fn unsend(
+    pub(super) async fn unsend(
         &self,
         organization: &OrganizationId,
         conversation: &ConversationId,

@@ -10,7 +10,7 @@ use super::{
     Activity, AuditAction, AuditEntry, Conversation, ExternalId, Item, LastMessage, Message, MessageType, Store,
     Written,
     expression::{Expression, n, s},
-    external_id::EXTERNAL_ID,
+    external_id::{EXTERNAL_ID, Named},
     keys, with_key,
 };
 use crate::{
@@ -271,9 +271,9 @@ impl Store {
         organization: &OrganizationId,
         external_id: &'a ExternalId,
         message: &Message,
-    ) -> Option<&'a ExternalId> {
+    ) -> Option<(&'a ExternalId, Named)> {
         match self.name(organization, external_id, message).await {
-            Ok(named) => named.is(message).then_some(external_id),
+            Ok(named) => named.is(message).then_some((external_id, named)),
             Err(error) => {
                 warn!("what the provider calls a reply was not stored: {}", causes(&error));
                 None
@@ -299,7 +299,7 @@ impl Store {
             None => None,
         };
         let with_external = |expression: Expression| {
-            expression.set_some(EXTERNAL_ID, external_id.map(|external_id| s(&external_id.id)))
+            expression.set_some(EXTERNAL_ID, external_id.as_ref().map(|(external_id, _)| s(&external_id.id)))
         };
         let answer = serde_dynamo::to_attribute_value(outcome.answer).map_err(Error::internal)?;
         let mut raise = with_external(Expression::default())
@@ -309,7 +309,7 @@ impl Store {
             .set_entry("statusHistory", outcome.status.as_str(), n(now_ms))
             .if_compares("statusRank", "<", n(outcome.status.rank()));
         if let Some(error) = &outcome.error {
-            raise = raise.set("error", serde_dynamo::to_attribute_value(error).map_err(Error::internal)?);
+            raise = raise.set("error", serde_dynamo::to_attribute_value(error.shortened()).map_err(Error::internal)?);
         }
         let item = match self.update(&key, raise).await? {
             Written::Done(item) => item,
@@ -322,6 +322,12 @@ impl Store {
                 }
             }
         };
+        if let Some((external_id, Named { has_pending: true, .. })) = &external_id {
+            let place = (message.conversation_id.clone(), message.id.clone());
+            if let Err(error) = Box::pin(self.apply_pending(organization, external_id, &place)).await {
+                warn!("what was told of a reply before its answer was not applied: {}", causes(&error));
+            }
+        }
         super::read(item)
     }
 }

@@ -68,7 +68,7 @@ impl Store {
         arrivals: &[Arrival],
         now_ms: i64,
     ) -> Result<Vec<Received>> {
-        let Some(told) = activity(thread, arrivals, &[]) else { return Ok(Vec::new()) };
+        let Some((told, _)) = activity(thread, arrivals, &[]) else { return Ok(Vec::new()) };
         let calls: Vec<_> =
             arrivals.chunks(MESSAGES_PER_CALL).map(|some| self.store(organization, thread, some)).collect();
         let calls = stream::iter(calls).buffered(CALLS).collect::<Vec<_>>();
@@ -93,14 +93,30 @@ impl Store {
             .map(|(arrival, _)| &arrival.message.id)
             .collect();
         if !untrue.is_empty() {
-            self.withdraw_activity(organization, &told, &recorded, &untrue).await?;
+            Box::pin(self.withdraw_activity(organization, &told, &recorded, &untrue)).await?;
             recorded = Recorded::Behind(None);
         }
         // Also where a put failed, what was known before must not stand there as news: the repetition could not tell any more.
-        if let Some(activity) = activity(thread, arrivals, &received)
+        if let Some((mut activity, newest)) = activity(thread, arrivals, &received)
             && (matches!(recorded, Recorded::Done(_)) || failure.is_none())
         {
+            // What had come before may have been edited or taken back since.
+            if let Some(Some(Received { stored: Stored::Duplicate, conversation, id, .. })) = received.get(newest)
+                && !self.is_settled(organization, &told, &recorded, &activity)
+                && let Some(known) = self.message(organization, conversation, id).await?
+            {
+                activity.last.text = known.preview();
+            }
             self.settle_activity(organization, &told, recorded, &activity, now_ms).await?;
+        }
+        let received_now = arrivals.iter().zip(&received);
+        for (Arrival { message, .. }, received) in received_now {
+            if let Some(Received { has_pending: true, conversation, id, .. }) = received
+                && let Some(external_id) = thread.external_id(message)
+            {
+                let place = (conversation.clone(), id.clone());
+                Box::pin(self.apply_pending(organization, &external_id, &place)).await?;
+            }
         }
         match failure {
             Some(error) => Err(error),
@@ -129,7 +145,7 @@ impl Store {
             let is_named = external_id.is_none() || absent.next().unwrap_or_default();
             settled.push(async move {
                 match external_id {
-                    Some(id) if !is_named => self.settle_external_id(organization, id, message, is_new).await,
+                    Some(id) if !is_named => Box::pin(self.settle_external_id(organization, id, message, is_new)).await,
                     _ => self.received(organization, message, is_new).await,
                 }
             });
@@ -145,14 +161,16 @@ impl Store {
             let known = self.message(organization, &message.conversation_id, &message.id).await?;
             (Stored::Duplicate, known.map_or(message.received_at, |known| known.received_at))
         };
-        Ok(Received { stored, conversation: message.conversation_id.clone(), id: message.id.clone(), received_at })
+        let (conversation, id) = (message.conversation_id.clone(), message.id.clone());
+        Ok(Received { stored, conversation, id, received_at, has_pending: false })
     }
 }
 
 /// What the messages change on their conversation; with `received`, messages that had come before count with their first
-/// arrival and time, and not at all where they belong elsewhere. `None` where nothing is left.
-fn activity(thread: &Thread, arrivals: &[Arrival], received: &[Option<Received>]) -> Option<Activity> {
+/// arrival and time, and not at all where they belong elsewhere. With the place of the newest; `None` where nothing is left.
+fn activity(thread: &Thread, arrivals: &[Arrival], received: &[Option<Received>]) -> Option<(Activity, usize)> {
     struct Arrived<'a> {
+        index: usize,
         arrival: &'a Arrival,
         id: &'a MessageId,
         at: i64,
@@ -161,9 +179,9 @@ fn activity(thread: &Thread, arrivals: &[Arrival], received: &[Option<Received>]
         .filter_map(|index| {
             let arrival = &arrivals[index];
             Some(match received.get(index).and_then(Option::as_ref) {
-                None => Arrived { arrival, id: &arrival.message.id, at: arrival.message.received_at },
+                None => Arrived { index, arrival, id: &arrival.message.id, at: arrival.message.received_at },
                 Some(first) if first.conversation == arrival.message.conversation_id => {
-                    Arrived { arrival, id: &first.id, at: first.received_at }
+                    Arrived { index, arrival, id: &first.id, at: first.received_at }
                 }
                 Some(_) => return None,
             })
@@ -174,7 +192,7 @@ fn activity(thread: &Thread, arrivals: &[Arrival], received: &[Option<Received>]
     let inbound = || arrived.iter().filter(|arrived| arrived.arrival.message.is_from_customer());
     let last_received = inbound().max_by_key(|arrived| arrived.at);
     let opening = arrived.iter().filter(|arrived| arrived.arrival.opens_window);
-    Some(Activity {
+    let activity = Activity {
         conversation: thread.identity.conversation.clone(),
         also: thread.identity.also.clone(),
         channel: thread.channel,
@@ -191,5 +209,6 @@ fn activity(thread: &Thread, arrivals: &[Arrival], received: &[Option<Received>]
         last_received_at: last_received.map(|arrived| arrived.at),
         last_received: last_received.map(|arrived| arrived.id.clone()),
         first_inbound: inbound().map(|arrived| arrived.id.clone()).min(),
-    })
+    };
+    Some((activity, newest.index))
 }

@@ -531,23 +531,3 @@ async fn of_one_second_the_message_that_is_shown_decides_the_preview() {
         assert_eq!(account.only(&store).await.last_message_text, "changed");
     }
 }
-
-#[tokio::test]
-async fn what_happens_to_an_unknown_message_is_a_line_that_nobody_has_to_read() {
-    let (table, account) = (Table::open().await, Account::whatsapp());
-    let store = table.store();
-    account.receives(&store, 1, vec![inbound(&anna(), "here", 0)]).await;
-    let read = Changes { read_up_to: Some(delivery(1)), ..closed() };
-    store.change_conversation(&account.organization, &account.conversation_id(&anna()), &read, 0).await.unwrap();
-
-    for second in [2, 3] {
-        account.receives(&store, second, vec![unsend("elsewhere", 1)]).await;
-    }
-
-    let conversation = account.only(&store).await;
-    let thread = account.thread(&store, &conversation).await;
-    assert_eq!(thread.len(), 2);
-    assert_eq!((thread[1].content_type, thread[1].sender), (ContentType::System, Sender::System));
-    assert_eq!((conversation.status, conversation.unread_from), (ConversationStatus::Closed, None));
-    assert_eq!(conversation.last_inbound_at, Some(at(0)));
-}

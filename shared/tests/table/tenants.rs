@@ -6,12 +6,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use shared::{
     Error,
     content::Content,
-    event::{Customer, Edit, EventKind, Party, Reaction, Unsend, UpTo, Watermark},
+    event::{Customer, Edit, EventKind, MessageChange, Party, Reaction, Unsend, UpTo, Watermark},
     id::ConversationId,
     inbound::callback_data,
     message::Status,
     platform::Channel,
-    store::{Arrival, Begun, Changes, InboxFilter, Message, ReactionEntry, Store, Thread, Update, Writing, keys},
+    store::{Arrival, Begun, Changes, InboxFilter, Message, Settled, Store, Thread, Update, Writing, keys},
 };
 
 use crate::{
@@ -114,17 +114,25 @@ async fn another_organization_changes_nothing() {
     assert!(finished.is_err(), "{finished:?}");
     let update = Update { status: Status::Read, at: at(9), external_id: Some(external("wamid.x")), error: None };
     store.raise_status(&other, conversation, &sent.id, &update).await.unwrap();
-    store
-        .raise_status_by_external_id(&other, &external("wamid.out"), &status("wamid.out", Status::Read, 9), at(9))
-        .await
-        .unwrap();
-    store.apply_parked(&other, conversation, &sent.id, &external("wamid.parked")).await.unwrap();
+    let (customer, by, target, timestamp) = (anna(), Party::Customer, "wamid.in".to_owned(), Some(at(9)));
+    let changes = [
+        MessageChange::Status(status("wamid.in", Status::Read, 9)),
+        MessageChange::Edit(Edit {
+            customer: customer.clone(),
+            by,
+            external_id: "e".into(),
+            target: target.clone(),
+            content: Content::text("forged"),
+            timestamp,
+        }),
+        MessageChange::Unsend(Unsend { customer, by, external_id: "u".into(), target, timestamp }),
+    ];
+    for id in ["wamid.in", "wamid.out", "wamid.parked"] {
+        let settled = store.change_message(&other, &external(id), changes.to_vec(), at(9)).await.unwrap();
+        assert_eq!(settled, [Settled::Pending; 3]);
+    }
     store.raise_watermark(&other, conversation, Status::Read, at(9)).await.unwrap();
-    store.edit(&other, conversation, &sent.id, &Content::text("forged"), at(9)).await.unwrap();
-    store.unsend(&other, conversation, &sent.id, at(9)).await.unwrap();
     store.change_preview(&other, &Message { text: Some("forged".into()), ..sent.clone() }).await.unwrap();
-    let reaction = ReactionEntry { emoji: Some("x".into()), at: at(9), ids: vec!["r".into()] };
-    store.react(&other, conversation, &sent.id, Party::Customer, reaction).await.unwrap();
     let forged = Message { text: Some("forged".into()), ..sent.clone() };
     let thread = Thread {
         identity: victim.account.identity(&anna()),
