@@ -368,6 +368,9 @@ async fn refused_connections(contract: &Contract<'_>) {
     contract.expect(400, "INVALID_CREDENTIALS", connect(unknown)).await;
     let other = json!({ "apiKey": api_key("whatsapp", &account), "phoneNumberId": "1" });
     contract.expect(400, "ACCOUNT_MISMATCH", connect(other)).await;
+    // A key of Instagram's names no number.
+    let nobodys = json!({ "apiKey": api_key("instagram", &account), "phoneNumberId": account });
+    contract.expect(400, "ACCOUNT_NOT_PROVEN", connect(nobodys)).await;
     contract.expect(409, "ACCOUNT_IN_USE", connect(connect_body("whatsapp", &taken.id))).await;
     contract.fault(&account, "reject:131031", 1, "health_status").await;
     contract.expect(422, "PROVIDER_REJECTED", connect(connect_body("whatsapp", &account))).await;
