@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use crate::{
     dialog360::webhook::parse,
     error::Result,
-    event::{Event, EventKind},
+    event::{Event, EventKind, News},
     http::causes,
     id::{AccountId, OrganizationId},
     inbound::{Counts, Inbound, Misfit, Misfits},
@@ -97,7 +97,7 @@ impl Delivery<'_> {
             match (self.account_of(&event), &event.kind) {
                 (Some(account), _) => by_account.entry((event.platform, account)).or_default().push(event),
                 // News of a whole business account names no number: nothing for a conversation.
-                (None, EventKind::Notice { what }) => {
+                (None, EventKind::Notice { what } | EventKind::News(News { what, .. })) => {
                     info!(what, "noticed {what}");
                     counts.ignored += 1;
                 }

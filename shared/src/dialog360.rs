@@ -4,6 +4,7 @@
 //! 360dialog are not: what stands here for them is the earlier system's practice with Meta's documented bodies, chosen by a
 //! preset per platform.
 
+pub mod refusal;
 mod send;
 pub mod signature;
 pub mod webhook;
@@ -342,6 +343,9 @@ fn failure(status: StatusCode, body: &Value, retry_after: Option<Duration>) -> F
         Failure::Unauthorized
     } else if status == StatusCode::TOO_MANY_REQUESTS || is(RATE_LIMIT_CODES) || says("rate limit") {
         Failure::RateLimited { retry_after }
+    } else if refusal::of_account(&error).is_some() {
+        // Also where it is told as an error of the server.
+        Failure::Rejected(error)
     } else if is(TRANSIENT_CODES) || body.pointer("/error/is_transient") == Some(&Value::Bool(true)) {
         Failure::Unavailable
     } else if status == StatusCode::BAD_GATEWAY || status == StatusCode::GATEWAY_TIMEOUT {
@@ -483,6 +487,13 @@ mod tests {
             let Failure::Rejected(error) = failure(StatusCode::BAD_REQUEST, &body, None) else { panic!("{body}") };
             assert_eq!((error.code.as_str(), error.title.as_str()), (code, title));
         }
+    }
+
+    #[test]
+    fn a_refusal_of_the_account_is_one_whatever_its_status() {
+        let body = json!({"error": {"message": "(#131045) Message failed to send", "code": 131_045}});
+        let Failure::Rejected(error) = failure(StatusCode::INTERNAL_SERVER_ERROR, &body, None) else { panic!() };
+        assert_eq!(refusal::of_account(&error).unwrap().0, HealthStatus::Blocked);
     }
 
     #[test]

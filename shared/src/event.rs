@@ -9,6 +9,7 @@ use crate::{
     id::AccountId,
     message::Status,
     platform::Platform,
+    store::HealthStatus,
 };
 
 /// One happening of a delivery.
@@ -43,6 +44,8 @@ pub enum EventKind {
     Edit(Edit),
     /// A message was unsent by its author.
     Unsend(Unsend),
+    /// The provider tells of the account itself: for its admin.
+    News(News),
     /// Understood, and nothing for a conversation: account news, quality ratings, typing. `what` is a fixed name for the log.
     Notice {
         /// A short fixed name such as `message_template_status_update`.
@@ -66,9 +69,25 @@ impl EventKind {
             Self::Reaction(reaction) => reaction.timestamp,
             Self::Edit(edit) => edit.timestamp,
             Self::Unsend(unsend) => unsend.timestamp,
+            Self::News(news) => news.timestamp,
             Self::Watermark(_) | Self::Notice { .. } | Self::Unknown { .. } => None,
         }
     }
+}
+
+/// What the provider tells of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// A short fixed name, like that of a notice.
+    pub what: String,
+    /// What the admin is told.
+    pub message: String,
+    /// Whether the account can send from then on, where it tells that.
+    pub health: Option<HealthStatus>,
+    /// The digits of the number that it is about, where it names one: a business account may have several.
+    pub phone: Option<String>,
+    /// When, epoch milliseconds; `None` where missing or absurd.
+    pub timestamp: Option<i64>,
 }
 
 /// The ids and names under which the provider shows a customer. At least one of `phone` and `user_id` is set.

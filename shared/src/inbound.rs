@@ -11,8 +11,8 @@ use tracing::{info, warn};
 use crate::{
     error::{Error, Result},
     event::{
-        Customer, Echo, Edit, Event, EventKind, IncomingMessage, MessageChange, Party, Reaction, StatusChange, Unsend,
-        UpTo, Watermark,
+        Customer, Echo, Edit, Event, EventKind, IncomingMessage, MessageChange, News, Party, Reaction, StatusChange,
+        Unsend, UpTo, Watermark,
     },
     id::{AccountId, ConversationId, MessageId, OrganizationId},
     identity::Identity,
@@ -20,7 +20,7 @@ use crate::{
     platform::{Channel, Platform},
     store::{
         Arrival, Change, EMOJI_MAX_BYTES, ExternalId, Message, QuarantineKind, Quarantined, Settled, Store, Stored,
-        Thread, Update,
+        Thread, Told, Update,
     },
     webhook_token::Proof,
     window,
@@ -180,7 +180,7 @@ fn kind(kind: &EventKind) -> QuarantineKind {
         EventKind::Reaction(_) => QuarantineKind::Reaction,
         EventKind::Edit(_) => QuarantineKind::Edit,
         EventKind::Unsend(_) => QuarantineKind::Unsend,
-        EventKind::Notice { .. } => QuarantineKind::Notice,
+        EventKind::Notice { .. } | EventKind::News(_) => QuarantineKind::Notice,
         EventKind::Unknown { .. } => QuarantineKind::Unknown,
     }
 }
@@ -199,6 +199,8 @@ impl Inbound<'_> {
         let mut messages = Vec::new();
         let mut others = Vec::new();
         let mut changes: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+        // What is about the account itself: all of it is one write.
+        let (mut told, mut refusals) = (Vec::new(), Vec::new());
         let mut ids = BTreeSet::new();
         for (place, event) in events.into_iter().enumerate() {
             // A microsecond apart: within one second, WhatsApp's resolution, a thread is ordered by arrival.
@@ -219,7 +221,11 @@ impl Inbound<'_> {
                 | EventKind::Unsend(Unsend { target, .. }) => {
                     changes.entry(target.clone()).or_default().push(event);
                 }
-                _ => others.push(event),
+                EventKind::News(news) => told.push(self.news_of_account(news)),
+                _ => {
+                    refusals.extend(self.refusal_of_account(&event));
+                    others.push(event);
+                }
             }
         }
         counts += self.apply_messages(messages).await;
@@ -232,7 +238,33 @@ impl Inbound<'_> {
         while let Some(outcome) = outcomes.next().await {
             counts += outcome;
         }
+        counts += self.tell(told, refusals).await;
         counts
+    }
+
+    /// Tells the account's admin. Each of the news is an event of its own; a refusal is the status that it came with.
+    async fn tell(&self, mut told: Vec<Told>, refusals: Vec<Told>) -> Counts {
+        let news = told.len();
+        told.extend(refusals);
+        if told.is_empty() {
+            return Counts::default();
+        }
+        match self.store.tell(self.organization, self.platform, self.account, &told).await {
+            Ok(()) => Counts { stored: news, ..Counts::default() },
+            Err(error) => Counts { failed: news.max(1), ..counted(Err(error)) },
+        }
+    }
+
+    fn news_of_account(&self, news: &News) -> Told {
+        let News { what, message, health, phone, timestamp } = news.clone();
+        info!(what, platform = %self.platform, "noticed {what}");
+        Told { at: timestamp.unwrap_or(self.now_ms()), kind: Some(what), message, health, phone }
+    }
+
+    /// What a status says of the whole account, where it does.
+    fn refusal_of_account(&self, event: &Event) -> Option<Told> {
+        let EventKind::Status(StatusChange { error: Some(error), timestamp, .. }) = &event.kind else { return None };
+        Told::refusal(error, timestamp.unwrap_or(self.now_ms()))
     }
 
     fn channel(&self) -> Channel {
@@ -434,6 +466,7 @@ impl Inbound<'_> {
             }
             EventKind::Message(_)
             | EventKind::Echo(_)
+            | EventKind::News(_)
             | EventKind::Reaction(_)
             | EventKind::Edit(_)
             | EventKind::Unsend(_)

@@ -149,7 +149,7 @@ pub fn replayed() {
 pub struct Checks {
     /// How many were checked.
     pub checked: usize,
-    /// Of those, whose key is refused or does not open.
+    /// Of those, whose key is refused or does not open, or whose account is blocked.
     pub refused: usize,
     /// Of those, whose webhook points elsewhere.
     pub elsewhere: usize,

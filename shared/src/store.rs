@@ -43,7 +43,7 @@ pub use external_id::ExternalId;
 pub use inbox::{InboxFilter, InboxPage};
 pub use integration::{
     ACCOUNT_LOST, Claim, Connection, ConnectionStatus, Credentials, Health, HealthStatus, Integration, KEY_REFUSED,
-    KEY_UNREADABLE, OwnAccount, Owner, OwnerStatus, WEBHOOK_ELSEWHERE,
+    KEY_UNREADABLE, Notice, OwnAccount, Owner, OwnerStatus, Told, WEBHOOK_ELSEWHERE,
 };
 pub use message::{Message, MessageType, ReactionEntry, Received};
 pub use outbound::{Answer, Begun, Note, Outcome, Reply, Writing, unique_name};

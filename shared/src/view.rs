@@ -35,6 +35,7 @@ pub struct IntegrationView {
     last_synced_at: Option<String>,
     error_message: Option<String>,
     health: Option<HealthView>,
+    notices: Vec<Value>,
     created_at: String,
     updated_at: String,
 }
@@ -50,6 +51,8 @@ struct HealthView {
 impl From<Integration> for IntegrationView {
     fn from(integration: Integration) -> Self {
         let claim = integration.claim();
+        let blocked = integration.health.as_ref().filter(|health| health.status == HealthStatus::Blocked);
+        let why_blocked = blocked.and_then(|health| health.reasons.first().cloned());
         let credentials = &integration.credentials;
         let mut shown = json!({ "apiKey": MASK });
         match integration.platform {
@@ -70,7 +73,12 @@ impl From<Integration> for IntegrationView {
             webhook_verified: integration.webhook_verified,
             repair_webhook: integration.repair_webhook,
             last_synced_at: integration.last_synced_at.map(rfc3339),
-            error_message: integration.error_message,
+            error_message: integration.error_message.or(why_blocked),
+            notices: integration
+                .notices
+                .into_iter()
+                .map(|notice| json!({ "at": rfc3339(notice.at), "kind": notice.kind, "message": notice.message }))
+                .collect(),
             health: integration.health.map(|health| HealthView {
                 status: health.status,
                 reasons: health.reasons,

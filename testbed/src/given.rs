@@ -115,6 +115,7 @@ impl Account {
             last_synced_at: Some(at(second)),
             error_message: None,
             health: None,
+            notices: Vec::new(),
             created_at: at(second),
             updated_at: at(second),
         }

@@ -13,7 +13,9 @@ use shared::{
     http::causes,
     metrics::{self, Checks},
     replay,
-    store::{AuditAction, AuditEntry, Claim, ConnectionStatus, Integration, Store, WEBHOOK_ELSEWHERE, keys},
+    store::{
+        AuditAction, AuditEntry, Claim, ConnectionStatus, HealthStatus, Integration, Store, WEBHOOK_ELSEWHERE, keys,
+    },
 };
 use tracing::{error, info, warn};
 
@@ -108,7 +110,9 @@ async fn check(checking: &Checking, integration: Integration) -> Outcome {
     let answer = checking.checker.check(&integration, Some(&checking.webhook_secret)).await;
     let recorded = match answer {
         Ok(mut checked) => {
-            checks.refused = usize::from(checked.connection.status == ConnectionStatus::Error);
+            let health = checked.connection.health.as_ref();
+            let is_blocked = health.is_some_and(|health| health.status == HealthStatus::Blocked);
+            checks.refused = usize::from(is_blocked || checked.connection.status == ConnectionStatus::Error);
             checks.elsewhere = usize::from(checked.connection.error_message.as_deref() == Some(WEBHOOK_ELSEWHERE));
             checks.repaired = usize::from(checked.repaired);
             let newly_proven = checked.connection.proven && integration.claim() != Claim::Proven;

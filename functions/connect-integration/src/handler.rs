@@ -207,6 +207,7 @@ fn integration(
     previous: Option<&Integration>,
     now_ms: i64,
 ) -> Integration {
+    let same_account = previous.filter(|previous| previous.credentials.account == wanted.account);
     Integration {
         organization_id: wanted.organization.clone(),
         platform: wanted.platform,
@@ -225,6 +226,7 @@ fn integration(
         last_synced_at: Some(now_ms),
         error_message: None,
         health: Some(Health { status: check.status, reasons: check.reasons, checked_at: now_ms }),
+        notices: same_account.map(|same| same.notices.clone()).unwrap_or_default(),
         created_at: previous.map_or(now_ms, |previous| previous.created_at),
         updated_at: now_ms,
     }

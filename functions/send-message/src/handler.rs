@@ -18,7 +18,7 @@ use shared::{
     platform::Platform,
     store::{
         Answer, Begun, ConnectionStatus, Conversation, Credentials, ExternalId, Integration, KEY_REFUSED,
-        KEY_UNREADABLE, Message, MessageType, Note, Outcome, Reply, Store, Writing, unique_name,
+        KEY_UNREADABLE, Message, MessageType, Note, Outcome, Reply, Store, Told, Writing, unique_name,
     },
     vault::{self, Vault},
     view::MessageView,
@@ -148,6 +148,12 @@ async fn reply(
         refuse(sending, &integration).await;
     }
     let name = |id| ExternalId { channel: conversation.channel, account: conversation.account_id.clone(), id };
+    if let Err(Failure::Rejected(refused)) = &sent
+        && let Some(told) = Told::refusal(refused, clock::now_ms())
+        && let Err(error) = sending.store.tell(organization, platform, account, &[told]).await
+    {
+        error!("what a refusal says of the account was not noted: {}", http::causes(&error));
+    }
     let outcome = outcome(sent.map(|sent| name(sent.external_id)), platform);
     metrics::sent(platform, &outcome);
     match sending.store.finish_reply(organization, &message, &outcome, clock::now_ms()).await {
@@ -236,7 +242,7 @@ fn answer(message: Message, conversation: &Conversation) -> Result<Response<Body
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use shared::message::Direction;
+    use shared::{message::Direction, store::HealthStatus};
     use testbed::{
         call::{Answer as Answered, Call, claims},
         engine::{Fault, Table},
@@ -446,6 +452,22 @@ mod tests {
         assert_eq!(message.status, Some(Status::Failed));
         assert_eq!(stage.integration().await.status, ConnectionStatus::Connected);
         assert_eq!(stage.provider.calls(), [SEND]);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_of_the_account_becomes_its_health() {
+        for code in [131_031, 131_042, 133_010, 368] {
+            let error = json!({ "error": { "code": code, "message": "No" } });
+            let stage = Stage::of([(403, error)]).await;
+
+            let answer = stage.answer(stage.call()).await;
+
+            assert_eq!(answer.refusal(), (422, "PROVIDER_REJECTED"));
+            let integration = stage.integration().await;
+            let health = integration.health.unwrap();
+            assert_eq!((integration.status, health.status), (ConnectionStatus::Connected, HealthStatus::Blocked));
+            assert!(!health.reasons[0].is_empty(), "{code}");
+        }
     }
 
     #[tokio::test]

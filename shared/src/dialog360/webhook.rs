@@ -23,6 +23,7 @@
 //! | any, on `WhatsApp` | `forwarded`, `frequentlyForwarded`, `referredProduct`, `referral` |
 //! | any, on Instagram and Messenger | `attachments` of `type`, `url`, `title`, …; `url` of the first; `quickReplyPayload`, `referral` |
 
+mod account;
 mod json;
 mod meta;
 mod place;
@@ -103,7 +104,7 @@ pub fn parse(body: &[u8], now_ms: i64) -> Result<Vec<Event>, NotUnderstood> {
     match (platform, entries) {
         (Some(platform), Some(entries)) => reader.entries(platform, body, entries),
         (Some(Platform::Whatsapp) | None, None) if whatsapp::is_value(&body) => {
-            whatsapp::read_value(&mut reader, None, body, Surroundings::root);
+            whatsapp::read_value(&mut reader, None, None, body, Surroundings::root);
         }
         _ => return Err(NotUnderstood::UnknownShape),
     }

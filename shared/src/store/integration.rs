@@ -1,5 +1,7 @@
 //! Integrations: one connected account per organization and platform, and the exclusive claim on the account.
 
+use std::{cmp::Reverse, collections::BTreeMap};
+
 use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
     types::{AttributeValue, Delete, Put, TransactWriteItem, Update},
@@ -12,7 +14,9 @@ use super::{
     fault, keys, read, with_key, write,
 };
 use crate::{
+    dialog360::refusal,
     error::{Error, Result},
+    event::ProviderError,
     id::{AccountId, OrganizationId},
     platform::Platform,
     vault::SealedKey,
@@ -52,6 +56,41 @@ pub struct Health {
     pub reasons: Vec<String>,
     /// When it said so, epoch milliseconds.
     pub checked_at: i64,
+}
+
+/// What the provider told of the account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// When, epoch milliseconds.
+    pub at: i64,
+    /// The provider's name for the kind of news.
+    pub kind: String,
+    /// What it told, in a sentence.
+    pub message: String,
+}
+
+/// Something that the provider tells of an account.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// When, epoch milliseconds.
+    pub at: i64,
+    /// The kind of news; `None` where it is known from a refusal, and the integration's health alone.
+    pub kind: Option<String>,
+    /// A sentence for the admin.
+    pub message: String,
+    /// Whether the account can send from then on, where it tells that.
+    pub health: Option<HealthStatus>,
+    /// The digits of the number that it is about, where it names one.
+    pub phone: Option<String>,
+}
+
+impl Told {
+    /// What a refused message says of the whole account; `None` where it is about that message alone.
+    #[must_use]
+    pub fn refusal(error: &ProviderError, at: i64) -> Option<Self> {
+        let (health, message) = refusal::of_account(error)?;
+        Some(Self { at, kind: None, message: message.to_owned(), health: Some(health), phone: None })
+    }
 }
 
 /// What an organization's claim on an account stands on.
@@ -128,6 +167,9 @@ pub struct Integration {
     /// What the provider last said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// What the provider told of the account, the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub notices: Vec<Notice>,
     /// When it was first connected, epoch milliseconds.
     pub created_at: i64,
     /// When it last changed, epoch milliseconds.
@@ -228,6 +270,10 @@ pub const ACCOUNT_LOST: &str = "The provider says that this account is another o
 /// What an admin is told when the provider delivers to somebody else.
 pub const WEBHOOK_ELSEWHERE: &str = "The provider delivers to another webhook. Connect again to register ours.";
 
+/// How many notices are kept of an integration.
+const NOTICES: usize = 20;
+/// How many of them may be of one kind: what comes often must not drive out a ban.
+const NOTICES_OF_A_KIND: usize = 5;
 /// A claim that was never finished is free again after this long.
 const PENDING_CLAIM_MS: i64 = 120_000;
 /// How long a released claim is kept: nothing of its time can come any more. The provider repeats for a week, and quarantine keeps for 30
@@ -543,6 +589,48 @@ impl Store {
         self.update(&keys::integration(&refused.organization_id, refused.platform), expression).await.map(drop)
     }
 
+    /// Notes what the provider tells of an account of the organization, once and in the provider's order. What is known, older than
+    /// what is known, or about another number changes nothing.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn tell(
+        &self,
+        organization: &OrganizationId,
+        platform: Platform,
+        account: &AccountId,
+        told: &[Told],
+    ) -> Result<()> {
+        const RACES: usize = 8;
+        for _ in 0..RACES {
+            let integration = self.integration(organization, platform).await?;
+            let Some(integration) = integration.filter(|integration| integration.credentials.account == *account)
+            else {
+                return Ok(());
+            };
+            let mut after = integration.clone();
+            for told in told.iter().filter(|told| !is_of_another_number(&integration, told)) {
+                after.note(told);
+            }
+            if after == integration {
+                return Ok(());
+            }
+            let mut expression = Expression::default().if_entry("credentials", "account", s(account.as_str()));
+            if after.notices != integration.notices {
+                let before = (!integration.notices.is_empty()).then(|| attribute(&integration.notices)).transpose()?;
+                expression = expression.set("notices", attribute(&after.notices)?).if_still("notices", before);
+            }
+            if after.health != integration.health {
+                let before = integration.health.as_ref().map(attribute).transpose()?;
+                expression = expression.set("health", attribute(&after.health)?).if_still("health", before);
+            }
+            if let Written::Done(_) = self.update(&keys::integration(organization, platform), expression).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Unavailable("what the provider tells of an account was not noted".into()))
+    }
+
     /// Records that an authentic delivery came for the account: the webhook works.
     ///
     /// # Errors
@@ -682,6 +770,49 @@ impl Store {
             _ => None,
         };
         Err(failed.map_or_else(|| fault("TransactWriteItems", &error), refused))
+    }
+}
+
+fn attribute<T: Serialize>(value: &T) -> Result<AttributeValue> {
+    serde_dynamo::to_attribute_value(value).map_err(Error::internal)
+}
+
+impl Integration {
+    /// Notes what is told, in the provider's order.
+    fn note(&mut self, told: &Told) {
+        if let Some(kind) = &told.kind {
+            let notice = Notice { at: told.at, kind: kind.clone(), message: told.message.clone() };
+            // Where the provider tells no time, a repetition has another one.
+            let last = self.notices.iter().find(|known| known.kind == notice.kind && known.at <= notice.at);
+            if last.is_none_or(|last| last.message != notice.message) {
+                self.notices.push(notice);
+            }
+            self.notices.sort_by_key(|notice| Reverse(notice.at));
+            let mut of_kind: BTreeMap<String, usize> = BTreeMap::new();
+            self.notices.retain(|notice| {
+                let count = of_kind.entry(notice.kind.clone()).or_default();
+                *count += 1;
+                *count <= NOTICES_OF_A_KIND
+            });
+            self.notices.truncate(NOTICES);
+        }
+        let Some(status) = told.health else { return };
+        let reasons = if status == HealthStatus::Available { Vec::new() } else { vec![told.message.clone()] };
+        let is_newer = self
+            .health
+            .as_ref()
+            .is_none_or(|known| known.checked_at < told.at && (known.status, &known.reasons) != (status, &reasons));
+        if is_newer {
+            self.health = Some(Health { status, reasons, checked_at: told.at });
+        }
+    }
+}
+
+fn is_of_another_number(integration: &Integration, told: &Told) -> bool {
+    let digits = |number: &String| number.chars().filter(char::is_ascii_digit).collect::<String>();
+    match (&told.phone, integration.credentials.display_phone_number.as_ref().map(digits)) {
+        (Some(told), Some(ours)) => *told != ours,
+        _ => false,
     }
 }
 

@@ -10,6 +10,7 @@ mod identity;
 mod inbox;
 mod integrations;
 mod moving;
+mod news;
 mod numbers;
 mod one_message;
 mod quarantine;

@@ -57,7 +57,8 @@ type Told = Option<(String, Option<HealthStatus>)>;
 
 /// The provider's words: on one line, and not too long.
 fn words(value: &Value, key: &str) -> Option<String> {
-    let words: String = text(value, key)?.chars().filter(|character| !character.is_control()).take(MAX_WORDS_CHARS).collect();
+    let words: String =
+        text(value, key)?.chars().filter(|character| !character.is_control()).take(MAX_WORDS_CHARS).collect();
     Some(words.trim().to_owned()).filter(|words| !words.is_empty() && words != "NONE")
 }
 
@@ -82,9 +83,17 @@ fn account_update(value: &Value) -> Told {
             match text(ban, "waba_ban_state")? {
                 "SCHEDULE_FOR_DISABLE" => {
                     let when = date.map(|date| format!(" on {date}")).unwrap_or_default();
-                    (format!("WhatsApp is going to disable this business account{when}. Appeal in the WhatsApp Manager."), Some(Limited))
+                    (
+                        format!(
+                            "WhatsApp is going to disable this business account{when}. Appeal in the WhatsApp Manager."
+                        ),
+                        Some(Limited),
+                    )
                 }
-                "DISABLE" => ("WhatsApp has disabled this business account. Appeal in the WhatsApp Manager.".into(), Some(Blocked)),
+                "DISABLE" => (
+                    "WhatsApp has disabled this business account. Appeal in the WhatsApp Manager.".into(),
+                    Some(Blocked),
+                ),
                 "REINSTATE" => ("WhatsApp has reinstated this business account.".into(), Some(Available)),
                 _ => return None,
             }
@@ -197,4 +206,78 @@ fn enforcement(value: &Value) -> Told {
         "warning" => (with("Meta warns this account".into(), why), None),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::tests::{NOW_MS, kinds, only},
+        *,
+    };
+
+    fn told(name: &str) -> News {
+        match only(name).kind {
+            EventKind::News(news) => news,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_kind_of_news_is_a_sentence() {
+        let told = |name: &str| told(&format!("whatsapp/{name}")).message;
+        assert_eq!(
+            told("account_update"),
+            "WhatsApp restricts this account until 2026-01-15T13:00:00.000Z: restricted biz initiated messaging"
+        );
+        assert_eq!(told("account_alerts"), "WhatsApp alerts (warning): More information is needed.");
+        assert_eq!(told("user_preferences"), "A customer wants no more marketing messages.");
+        for name in [
+            "message_template_status_update",
+            "message_template_quality_update",
+            "template_category_update",
+            "phone_number_quality_update",
+            "phone_number_name_update",
+            "business_capability_update",
+        ] {
+            assert!(!told(name).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_ban_blocks_and_its_end_does_not() {
+        let update = |value: Value| match news("account_update", &value, Some(NOW_MS), NOW_MS) {
+            EventKind::News(news) => (news.health, news.timestamp),
+            other => panic!("{other:?}"),
+        };
+        let ban = |state: &str| json!({ "event": "DISABLED_UPDATE", "ban_info": { "waba_ban_state": state } });
+        let restricted =
+            |kind: &str| json!({ "event": "ACCOUNT_RESTRICTION", "restriction_info": [{ "restriction_type": kind }] });
+        let cases = [
+            (ban("SCHEDULE_FOR_DISABLE"), Some(HealthStatus::Limited)),
+            (ban("DISABLE"), Some(HealthStatus::Blocked)),
+            (ban("REINSTATE"), Some(HealthStatus::Available)),
+            (restricted("RESTRICTED_BIZ_INITIATED_MESSAGING"), Some(HealthStatus::Limited)),
+            (restricted(STOPS_REPLIES), Some(HealthStatus::Blocked)),
+            (json!({ "event": "ACCOUNT_VIOLATION" }), None),
+            (json!({ "event": "ACCOUNT_DELETED" }), Some(HealthStatus::Blocked)),
+        ];
+        for (value, health) in cases {
+            assert_eq!(update(value.clone()), (health, Some(NOW_MS)), "{value}");
+        }
+        let unheard = json!({ "event": "MM_LITE_TERMS_SIGNED" });
+        assert!(matches!(news("account_update", &unheard, None, NOW_MS), EventKind::Notice { .. }));
+    }
+
+    #[test]
+    fn a_page_that_is_blocked_is_told() {
+        for spelling in ["policy_enforcement", "policy-enforcement"] {
+            let item = json!({ "recipient": { "id": "1" }, "timestamp": NOW_MS, spelling: { "action": "block", "reason": "Spam" } });
+            let read = kinds(&json!({ "object": "page", "entry": [{ "id": "1", "messaging": [item] }] }));
+            let [EventKind::News(news)] = &read[..] else { panic!("{read:?}") };
+            assert_eq!(news.message, "Meta has blocked this account from sending: Spam");
+            assert_eq!((news.health, news.timestamp), (Some(HealthStatus::Blocked), Some(NOW_MS)));
+        }
+    }
 }

@@ -9,7 +9,9 @@ use std::{borrow::Cow, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    MAX_EXTERNAL_ID_BYTES, Read, Reader, Reason, Source, Surroundings, checked_id, derived_id, edited, json,
+    MAX_EXTERNAL_ID_BYTES, Read, Reader, Reason, Source, Surroundings,
+    account::news,
+    checked_id, derived_id, edited, json,
     json::{camel_cased, flag, items, keep, number, object, put, text, trimmed},
     notice, optional_id, required_id, take, time,
 };
@@ -20,14 +22,15 @@ use crate::{
     platform::Platform,
 };
 
+/// What Meta calls its acting against a page: the documentation has both.
+const ENFORCEMENTS: [&str; 2] = ["policy_enforcement", "policy-enforcement"];
+
 /// What happens around a conversation and changes nothing in it: who answers, and the page's own affairs.
-const NOTICES: [&str; 8] = [
+const NOTICES: [&str; 6] = [
     "pass_thread_control",
     "take_thread_control",
     "request_thread_control",
     "app_roles",
-    "policy_enforcement",
-    "policy-enforcement",
     "account_linking",
     "game_play",
 ];
@@ -47,25 +50,26 @@ pub(super) fn read_entry(
     let source = Source::of(platform, object.get("id"), &object);
     let account = source.account.as_ref().map(ToString::to_string);
     let account = account.as_deref();
+    let told_at = object.get("time").and_then(|told| time(&serde_json::json!({ "time": told }), "time", reader.now_ms));
     let mut known = changes.is_some();
     for (key, items) in messaging {
         known |= reader.each_event(&source, key, items, |json, now_ms| Item { json, account, now_ms }.read());
     }
-    reader.each_event(&source, "changes", changes, |change, now_ms| read_change(change, account, now_ms));
+    reader.each_event(&source, "changes", changes, |change, now_ms| read_change(change, account, told_at, now_ms));
     if !known {
         reader.push(&source, None, Err("entry without messaging"), Value::Object(Map::new()));
     }
 }
 
 /// A change is about the page's public side, or (from the dashboard's test button) holds an item of `messaging`.
-fn read_change(change: &Value, account: Option<&str>, now_ms: i64) -> Read {
+fn read_change(change: &Value, account: Option<&str>, told_at: Option<i64>, now_ms: i64) -> Read {
     let field = text(change, "field").ok_or("change without field")?;
     match object(change, "value") {
         Some(value) if field == "messages" || object(value, "sender").is_some() => {
             Item { json: value, account, now_ms }.read()
         }
         None if field == "messages" => Err("change without value"),
-        _ => Ok(notice(field)),
+        value => Ok(news(field, value.unwrap_or(&Value::Null), told_at, now_ms)),
     }
 }
 
@@ -103,6 +107,8 @@ impl Item<'_> {
             self.form("feedback", ratings(form))
         } else if let Some(feedback) = body("response_feedback") {
             self.response_feedback(feedback)
+        } else if let Some((name, told)) = ENFORCEMENTS.iter().find_map(|key| Some((key, body(key)?))) {
+            Ok(news(name, told, self.timestamp(), self.now_ms))
         } else if let Some(name) = NOTICES.iter().find(|key| self.json.get(**key).is_some()) {
             Ok(notice(name))
         } else {
@@ -907,18 +913,9 @@ mod tests {
 
     #[test]
     fn what_changes_no_conversation_is_a_notice() {
-        for name in [
-            "pass_thread_control",
-            "take_thread_control",
-            "request_thread_control",
-            "policy_enforcement",
-            "game_play",
-            "feed",
-        ] {
+        for name in ["pass_thread_control", "take_thread_control", "request_thread_control", "game_play", "feed"] {
             assert_eq!(kind(&format!("facebook/{name}")), notice(name));
         }
-        let old = one(&json!({"recipient": {"id": PAGE}, "timestamp": 1, "policy-enforcement": {"action": "block"}}));
-        assert_eq!(old, notice("policy_enforcement"));
         for name in ["comments", "mentions"] {
             assert_eq!(kind(&format!("instagram/{name}")), notice(name));
         }

@@ -9,7 +9,9 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    Read, Reader, Reason, Source, Surroundings, checked_id, derived_id, edited, json,
+    Read, Reader, Reason, Source, Surroundings,
+    account::news,
+    checked_id, derived_id, edited, json,
     json::{camel_cased, flag, items, keep, number, object, put, text, trimmed},
     notice, optional_id, required_id, take, time,
 };
@@ -67,6 +69,8 @@ pub(super) fn read_entry(
     in_delivery: impl FnOnce(Map<String, Value>) -> Arc<Surroundings>,
 ) {
     let changes = take(&mut entry, "changes");
+    let told_at =
+        entry.get("time").cloned().and_then(|told| time(&serde_json::json!({ "time": told }), "time", reader.now_ms));
     // Until a change names a phone number id, nobody knows whose it is: the entry's id is the business account's.
     let entry = Source::nobody(Platform::Whatsapp, in_delivery(entry));
     let Some(changes) = changes else {
@@ -78,7 +82,7 @@ pub(super) fn read_entry(
             (field, Some(Value::Object(value))) => {
                 let change = Surroundings::item(change, &entry.object, "changes");
                 let in_change = |fields| Surroundings::member(fields, &change, "value");
-                read_value(reader, field.as_deref(), value, in_change);
+                read_value(reader, field.as_deref(), told_at, value, in_change);
             }
             (field, value) => {
                 put(&mut change, "value", value);
@@ -96,18 +100,19 @@ fn is_conversation(field: &str) -> bool {
     matches!(field, "messages" | "smb_message_echoes" | "message_echoes")
 }
 
-/// Reads one value. `field` says what it is about; without envelope there is none.
+/// Reads one value. `field` says what it is about, `told_at` when that was told; without envelope there is neither.
 pub(super) fn read_value(
     reader: &mut Reader,
     field: Option<&str>,
+    told_at: Option<i64>,
     mut value: Map<String, Value>,
     in_delivery: impl FnOnce(Map<String, Value>) -> Arc<Surroundings>,
 ) {
     let arrays: &[&'static str] = match field {
         Some("calls") => &["calls", "statuses", "errors"],
-        Some(field @ ("history" | "smb_app_state_sync")) => return whole(reader, field, value, in_delivery),
+        Some(field @ ("history" | "smb_app_state_sync")) => return whole(reader, field, told_at, value, in_delivery),
         Some(field) if !is_conversation(field) && !CONVERSATION_KEYS.iter().any(|key| value.contains_key(*key)) => {
-            return whole(reader, field, value, in_delivery);
+            return whole(reader, field, told_at, value, in_delivery);
         }
         _ => &["messages", "message_echoes", "statuses", "errors"],
     };
@@ -143,11 +148,15 @@ pub(super) fn read_value(
 fn whole(
     reader: &mut Reader,
     field: &str,
+    told_at: Option<i64>,
     value: Map<String, Value>,
     in_delivery: impl FnOnce(Map<String, Value>) -> Arc<Surroundings>,
 ) {
+    let value = Value::Object(value);
+    let read = news(field, &value, told_at, reader.now_ms);
+    let Value::Object(value) = value else { return };
     let source = source_of(&in_delivery(value));
-    reader.push(&source, None, Ok(notice(field)), Value::Object(Map::new()));
+    reader.push(&source, None, Ok(read), Value::Object(Map::new()));
 }
 
 fn source_of(object: &Arc<Surroundings>) -> Source {
@@ -1118,19 +1127,7 @@ mod tests {
 
     #[test]
     fn everything_else_is_a_notice_of_its_name() {
-        for name in [
-            "message_template_status_update",
-            "message_template_quality_update",
-            "template_category_update",
-            "phone_number_quality_update",
-            "phone_number_name_update",
-            "business_capability_update",
-            "account_update",
-            "account_alerts",
-            "user_preferences",
-            "history",
-            "smb_app_state_sync",
-        ] {
+        for name in ["history", "smb_app_state_sync"] {
             assert_eq!(only(&format!("whatsapp/{name}")).kind, notice(name));
         }
         assert_eq!(kind("value_errors"), notice("value_error"));
@@ -1322,7 +1319,7 @@ mod tests {
                         format!("{} {}", message.external_id, message.customer.name.unwrap_or_default())
                     }
                     EventKind::Status(change) => format!("{} {}", change.external_id, change.status.as_str()),
-                    EventKind::Notice { what } => what,
+                    EventKind::News(news) => news.what,
                     other => panic!("{other:?}"),
                 };
                 format!("{account} {what}")
