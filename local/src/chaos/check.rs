@@ -433,7 +433,7 @@ impl<'a> Of<'a> {
                 && message["sender"] == sender
                 && message["contentType"] == content
                 && message["text"] == text
-                && timestamp(message) == Some(event.at);
+                && timestamp(message).is_some_and(|at| at == event.at || Some(at) == event.also_at);
             if !is_as_told || event.kind.is_poison() {
                 report.add(
                     format!("{name}: {} is not what was delivered: {message}", event.mark),
@@ -495,11 +495,14 @@ impl<'a> Of<'a> {
             report.add(format!("{name} does not preview its newest message, which is {previews:?}"), context);
         }
         let inbound = events.iter().filter(|(event, _)| world.events[*event].kind.is_from_customer());
-        let last_inbound = inbound.clone().map(|(event, _)| world.events[*event].at).max();
-        let closes_at = last_inbound.filter(|_| platform_of(json) != Platform::Website).map(|at| at + DAY_MS);
-        if millis(&json["window"]["closesAt"]) != closes_at
-            || json["window"]["open"] != closes_at.is_some_and(|at| at > now_ms())
-        {
+        // Of the times that are told of one message, the first one stored counts; where they meet, another one may.
+        let has_window = platform_of(json) != Platform::Website;
+        let closes_at = |last: Option<i64>| last.filter(|_| has_window).map(|at| at + DAY_MS);
+        let told = inbound.clone().map(|(event, _)| world.events[*event].told_at(true)).max();
+        let last_inbound = inbound.clone().filter_map(|(_, message)| millis(&message["timestamp"])).max();
+        let shown = millis(&json["window"]["closesAt"]);
+        let (earliest, closes_at) = (closes_at(last_inbound), closes_at(told.max(last_inbound)));
+        if !(earliest..=closes_at).contains(&shown) || json["window"]["open"] != shown.is_some_and(|at| at > now_ms()) {
             report.add(
                 format!(
                     "{name}: the window is not a day from the customer's last message: {:?}",

@@ -77,21 +77,23 @@ struct Planned {
     platform: Platform,
     items: Vec<Item>,
     due_ms: u64,
+    /// It was told before; its times may be others.
+    is_again: bool,
 }
 
 /// Puts all events of the seed into the queue.
 pub(super) fn enqueue(scene: &Scene) {
     let random = &mut world::random(scene.world.seed, "deliveries");
     for planned in plan(&scene.world, random) {
-        add(scene, planned.platform, planned.items, Duration::from_millis(planned.due_ms));
+        add(scene, planned.platform, planned.items, planned.is_again, Duration::from_millis(planned.due_ms));
     }
 }
 
-fn add(scene: &Scene, platform: Platform, items: Vec<Item>, after: Duration) {
+fn add(scene: &Scene, platform: Platform, items: Vec<Item>, is_again: bool, after: Duration) {
     let mut history = scene.history();
     let body = match (platform, items.as_slice()) {
         (Platform::Website, [Item::Event(event)]) => recorded(&scene.world, *event),
-        _ => wire::body(&scene.world, &history.accepted, platform, &items),
+        _ => wire::body(&scene.world, &history.accepted, platform, &items, is_again),
     };
     let mut accounts: Vec<Option<usize>> = items
         .iter()
@@ -140,7 +142,7 @@ fn plan(world: &World, random: &mut Rng) -> Vec<Planned> {
             let (chunk, others) = rest.split_at(size.min(readable).max(1));
             let delayed = if random.u8(0..20) == 0 { random.u64(..span_ms.max(1)) } else { random.u64(..200) };
             let items = chunk.iter().map(|event| Item::Event(*event)).collect();
-            planned.push(Planned { platform, items, due_ms: at * span_ms / count + delayed });
+            planned.push(Planned { platform, items, due_ms: at * span_ms / count + delayed, is_again: false });
             at += u64::try_from(chunk.len()).unwrap_or(0);
             rest = others;
         }
@@ -151,12 +153,17 @@ fn plan(world: &World, random: &mut Rng) -> Vec<Planned> {
         let later = one.due_ms + random.u64(..=span_ms / 2);
         match random.u8(0..24) {
             // The same again.
-            0 => planned.push(Planned { due_ms: later, ..one.clone() }),
+            0 => planned.push(Planned { due_ms: later, is_again: random.bool(), ..one.clone() }),
             // The same again, in two.
             1 if one.items.len() > 1 => {
                 let (first, second) = one.items.split_at(random.usize(1..one.items.len()));
                 for items in [second, first] {
-                    planned.push(Planned { items: items.to_vec(), due_ms: later, ..one.clone() });
+                    planned.push(Planned {
+                        items: items.to_vec(),
+                        due_ms: later,
+                        is_again: random.bool(),
+                        ..one.clone()
+                    });
                 }
             }
             // The same again, together with something else of this platform.
@@ -165,7 +172,7 @@ fn plan(world: &World, random: &mut Rng) -> Vec<Planned> {
                 let others: Vec<&Planned> = others.collect();
                 let other = others[random.usize(..others.len())];
                 let items: Vec<Item> = one.items.iter().chain(&other.items).copied().take(ITEMS_MAX).collect();
-                planned.push(Planned { items, due_ms: later, ..one.clone() });
+                planned.push(Planned { items, due_ms: later, is_again: random.bool(), ..one.clone() });
             }
             _ => {}
         }
@@ -177,7 +184,7 @@ fn plan(world: &World, random: &mut Rng) -> Vec<Planned> {
         let items: Vec<Item> = items.flat_map(|one| one.items.iter().copied()).collect();
         if !items.is_empty() {
             let items = items.iter().copied().cycle().take(ITEMS_MAX).collect();
-            planned.push(Planned { platform, items, due_ms: random.u64(..span_ms.max(1)) });
+            planned.push(Planned { platform, items, due_ms: random.u64(..span_ms.max(1)), is_again: true });
         }
     }
     planned
@@ -298,10 +305,10 @@ pub(super) async fn report_statuses(scene: Arc<Scene>, sent_before: usize) {
             };
             let items: Vec<Item> = (0..count).map(|status| Item::Status(index, status)).collect();
             if random.u8(0..4) == 0 && count > 0 {
-                add(&scene, platform, items, after(random));
+                add(&scene, platform, items, false, after(random));
             } else {
                 for item in items {
-                    add(&scene, platform, vec![item], after(random));
+                    add(&scene, platform, vec![item], false, after(random));
                 }
             }
         }

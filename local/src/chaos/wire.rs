@@ -29,8 +29,8 @@ pub(super) struct Accepted {
 /// An account that nobody has.
 const NOBODYS: &str = "799999999999";
 
-/// The body of a delivery; all items are of `platform`.
-pub(super) fn body(world: &World, accepted: &[Accepted], platform: Platform, items: &[Item]) -> String {
+/// The body of a delivery; all items are of `platform`. What is told again may have another time.
+pub(super) fn body(world: &World, accepted: &[Accepted], platform: Platform, items: &[Item], is_again: bool) -> String {
     if let [Item::Event(event)] = items
         && world.events[*event].kind == Kind::NotJson
     {
@@ -49,8 +49,8 @@ pub(super) fn body(world: &World, accepted: &[Accepted], platform: Platform, ite
             let id = account.map_or(NOBODYS, |account| &world.accounts[account].id);
             let items = items.iter().filter(|item| account_of(item) == account);
             match platform {
-                Platform::Whatsapp | Platform::Website => whatsapp(world, accepted, id, items),
-                Platform::Instagram | Platform::Facebook => meta(world, accepted, platform, id, items),
+                Platform::Whatsapp | Platform::Website => whatsapp(world, accepted, id, items, is_again),
+                Platform::Instagram | Platform::Facebook => meta(world, accepted, platform, id, items, is_again),
             }
         })
         .collect();
@@ -62,7 +62,13 @@ pub(super) fn body(world: &World, accepted: &[Accepted], platform: Platform, ite
     json!({ "object": object, "entry": entries }).to_string()
 }
 
-fn whatsapp<'a>(world: &World, accepted: &[Accepted], id: &str, items: impl Iterator<Item = &'a Item>) -> Value {
+fn whatsapp<'a>(
+    world: &World,
+    accepted: &[Accepted],
+    id: &str,
+    items: impl Iterator<Item = &'a Item>,
+    is_again: bool,
+) -> Value {
     let metadata = json!({ "display_phone_number": "15550001001", "phone_number_id": id });
     let (mut contacts, mut messages, mut echoes, mut statuses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut changes = Vec::new();
@@ -88,9 +94,17 @@ fn whatsapp<'a>(world: &World, accepted: &[Accepted], id: &str, items: impl Iter
             contacts.push(contact);
         }
         match event.kind {
-            Kind::Echo => echoes.push(whatsapp_message(event, "to", "to_user_id")),
+            Kind::Echo => echoes.push(whatsapp_message(event, "to", "to_user_id", is_again)),
             Kind::NotObject => messages.push(json!(event.mark)),
-            _ => messages.push(whatsapp_message(event, "from", "from_user_id")),
+            _ => messages.push(whatsapp_message(event, "from", "from_user_id", is_again)),
+        }
+        if let Some(target) = anothers(world, event) {
+            let mut forged = whatsapp_message(event, "from", "from_user_id", is_again);
+            forged["id"] = format!("{}.forged", event.id).into();
+            forged["type"] = "revoke".into();
+            forged["text"].take();
+            forged["revoke"] = json!({ "original_message_id": target.id });
+            messages.push(forged);
         }
     }
     let mut value = json!({ "messaging_product": "whatsapp", "metadata": metadata });
@@ -106,8 +120,18 @@ fn whatsapp<'a>(world: &World, accepted: &[Accepted], id: &str, items: impl Iter
     json!({ "id": format!("waba_{id}"), "changes": changes })
 }
 
-fn whatsapp_message(event: &Event, phone_key: &str, user_key: &str) -> Value {
-    let mut message = json!({ "timestamp": (event.at / 1000).to_string() });
+/// A message of another customer of the account, which somebody who writes now and then tries to take back: that must change nothing.
+fn anothers<'a>(world: &'a World, event: &Event) -> Option<&'a Event> {
+    const ONE_OF: usize = 8;
+    let is_forger =
+        event.kind == Kind::Text && event.mark.len().is_multiple_of(2) && event.text.len().is_multiple_of(ONE_OF);
+    let is_anothers =
+        |other: &&Event| other.account == event.account && other.customer != event.customer && !other.kind.is_poison();
+    world.events.iter().filter(|_| is_forger && event.account.is_some()).find(is_anothers)
+}
+
+fn whatsapp_message(event: &Event, phone_key: &str, user_key: &str, is_again: bool) -> Value {
+    let mut message = json!({ "timestamp": (event.told_at(is_again) / 1000).to_string() });
     if event.kind == Kind::WithoutId {
         message["surprise"] = event.mark.as_str().into();
     } else {
@@ -147,27 +171,36 @@ fn meta<'a>(
     platform: Platform,
     id: &str,
     items: impl Iterator<Item = &'a Item>,
+    is_again: bool,
 ) -> Value {
     let mut last = 0;
-    let messaging = items.map(|item| match item {
-        Item::Status(message, status) => {
-            last = accepted[*message].statuses[*status].1;
-            meta_status(&accepted[*message], platform, id, *status)
+    let mut messaging: Vec<Value> = Vec::new();
+    for item in items {
+        match item {
+            Item::Status(message, status) => {
+                last = accepted[*message].statuses[*status].1;
+                messaging.push(meta_status(&accepted[*message], platform, id, *status));
+            }
+            Item::Event(event) => {
+                let event = &world.events[*event];
+                last = event.at;
+                messaging.push(meta_message(event, id, is_again));
+                if let Some(target) = anothers(world, event) {
+                    let mut forged = meta_message(event, id, is_again);
+                    forged["message"].take();
+                    forged["message_edit"] = json!({ "mid": target.id, "text": "forged", "num_edit": 1 });
+                    messaging.push(forged);
+                }
+            }
         }
-        Item::Event(event) => {
-            let event = &world.events[*event];
-            last = event.at;
-            meta_message(event, id)
-        }
-    });
-    let messaging: Vec<Value> = messaging.collect();
+    }
     json!({ "id": id, "time": last, "messaging": messaging })
 }
 
-fn meta_message(event: &Event, account: &str) -> Value {
+fn meta_message(event: &Event, account: &str, is_again: bool) -> Value {
     let customer = event.shown.user.as_deref().unwrap_or_default();
     let (from, to) = if event.kind == Kind::Echo { (account, customer) } else { (customer, account) };
-    let mut item = json!({ "sender": { "id": from }, "recipient": { "id": to }, "timestamp": event.at });
+    let mut item = json!({ "sender": { "id": from }, "recipient": { "id": to }, "timestamp": event.told_at(is_again) });
     match event.kind {
         Kind::NotObject => return json!(event.mark),
         Kind::Unnamed => item["surprise"] = event.mark.as_str().into(),

@@ -90,6 +90,8 @@ pub(super) struct Event {
     pub(super) text: String,
     /// The provider's time, epoch milliseconds.
     pub(super) at: i64,
+    /// The time that it may tell when it tells this again.
+    pub(super) also_at: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -140,6 +142,11 @@ impl Kind {
 }
 
 impl Event {
+    /// The time that is told of it, for the first time or again.
+    pub(super) fn told_at(&self, is_again: bool) -> i64 {
+        self.also_at.filter(|_| is_again).unwrap_or(self.at)
+    }
+
     /// What the inbox has to show of it.
     pub(super) fn preview(&self) -> String {
         preview(self.kind, &self.text)
@@ -286,6 +293,13 @@ impl World {
             let mark = format!("«{}.{number}»", self.seed);
             let account = (platform == Platform::Website || random.u8(0..60) > 0).then_some(account);
             let shown = shown(&self.customers[customer], platform, random);
+            let at = clocks[customer] + milliseconds;
+            // Where an account changes hands, the time tells whose it is.
+            let is_retold = account.is_some_and(|account| self.accounts[account].fate != Fate::Moves)
+                && platform != Platform::Website
+                && !kind.is_poison()
+                && random.u8(0..3) == 0;
+            let later = if platform == Platform::Whatsapp { 1000 } else { 7 };
             self.events.push(Event {
                 account: account.filter(|_| kind != Kind::NotJson),
                 customer,
@@ -294,7 +308,8 @@ impl World {
                 id: format!("wamid.{}.{number}", self.seed),
                 text: format!("{mark} {}", words(random)),
                 mark,
-                at: clocks[customer] + milliseconds,
+                at,
+                also_at: is_retold.then_some(at + later),
             });
         }
     }

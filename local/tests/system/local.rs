@@ -131,7 +131,7 @@ fn many(account: &Account<'_>, count: usize) -> Value {
 
 #[tokio::test]
 async fn a_function_that_is_killed_at_work_fails_that_request_only_and_the_repetition_stores_everything_once() {
-    const COUNT: usize = 300;
+    const COUNT: usize = 800;
     let rig = own_rig(Setup::default());
     let (organization, account) = Organization::with(&rig, "whatsapp").await;
     account.customer_writes("491713920012", "Warm").await;

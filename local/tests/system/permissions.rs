@@ -13,6 +13,7 @@ use crate::{
 /// The provider's ids of what two fixtures tell.
 const TEXT_MID: &str = "aWdfZAG1faXRlbToxOklHTWVzc2FnZAUlE";
 const ECHO_MID: &str = "aWOUT1";
+const UNSENT_MID: &str = "aW1";
 
 async fn permissions(rig: &Rig) -> Value {
     rig.request("GET", &format!("{}/local/permissions", rig.api), &[], "").await.json()
@@ -48,6 +49,21 @@ async fn talk(organization: &Organization<'_>, account: &Account<'_>) {
             assert_eq!(answer.status, 201, "{}", answer.text());
         }
     }
+    if platform == "instagram" {
+        // It is read before the provider has answered what it calls it.
+        rig.simulate("settings", json!({ "statuses": "manual" })).await;
+        let fault = json!({ "fault": "slow_answer", "calls": 1, "accountId": account.id, "path": "messages" });
+        rig.simulate("fault", fault).await;
+        let before = rig.sent().await.len();
+        let ((status, answer), ()) =
+            tokio::join!(organization.send(conversation, json!({ "text": "At once" })), async {
+                let sent = eventually("it has left", SOON, async || rig.sent().await.get(before).cloned()).await;
+                let read = account.fixture("read").replace("aWOUT1", text(&sent["id"]));
+                account.receive_body(read.replace("1029384756102938", "491713920012")).await;
+            });
+        assert_eq!(status, 201, "{answer}");
+        rig.simulate("settings", json!({ "statuses": "automatic" })).await;
+    }
     for fault in ["reject:131026", "drop_after_accept", "unauthorized"] {
         let body = json!({ "fault": fault, "calls": 1, "accountId": account.id, "path": "messages" });
         rig.simulate("fault", body).await;
@@ -80,15 +96,16 @@ async fn operate(rig: &Rig) {
     for _ in 0..55 {
         receive("text", TEXT_MID).await;
         receive("echo", ECHO_MID).await;
+        receive("unsend", UNSENT_MID).await;
     }
     organization.connect_account("instagram", &early.id).await;
     rig.invoke("check-integrations", json!({})).await;
 
-    // An echo, a message, and a status of one that is known by the provider's id alone.
+    // An echo, a message, a status of one that is known by the provider's id alone, and the end of one that is not known.
     let understood = |account: &Account| {
-        let [mut delivery, message, status] =
-            ["echo", "story_reply", "read"].map(|name| serde_json::from_str::<Value>(&account.fixture(name)).unwrap());
-        let entries = [message, status].map(|delivery| delivery["entry"][0].clone());
+        let [mut delivery, message, status, unsent] = ["echo", "story_reply", "read", "unsend"]
+            .map(|name| serde_json::from_str::<Value>(&account.fixture(name)).unwrap());
+        let entries = [message, status, unsent].map(|delivery| delivery["entry"][0].clone());
         delivery["entry"].as_array_mut().unwrap().extend(entries);
         delivery.to_string()
     };

@@ -372,6 +372,8 @@ fn of_a_new_customer(account: &Account<'_>, name: &str) -> (String, String) {
     let (_, customer) = CUSTOMERS.into_iter().find(|(platform, _)| *platform == account.platform).unwrap();
     let new = format!("4917139{:07}", unique());
     let body = account.fixture(name).replace(customer, &new).replace(USER_ID, &format!("DE.{new}"));
+    // Several say the same in other spellings, under one id.
+    let body = body.replace("wamid.C1", &format!("wamid.C1{new}"));
     (body.replace("18446744073709551615", &new), new)
 }
 
