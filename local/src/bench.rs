@@ -86,7 +86,7 @@ impl Rig {
             quiet: false,
             parameters: std::collections::BTreeMap::new(),
             encryption_key: None,
-            webhook_token: None,
+            webhook_secret: None,
         };
         let running = start::start(&options, say).await?;
         let driver = Arc::new(Driver::new(&running).await?);

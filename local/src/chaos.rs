@@ -35,7 +35,6 @@ use driver::Driver;
 /// After so many seeds the system is stopped and started again on its data.
 const SEEDS_PER_START: u64 = 25;
 /// What the webhook's global token is here.
-const WEBHOOK_TOKEN: &str = "chaos-webhook-token-that-nobody-guesses";
 /// How many lines of the functions' logs a failure shows.
 const LOG_LINES: usize = 40;
 
@@ -202,10 +201,10 @@ async fn start(
         quiet: true,
         parameters: BTreeMap::new(),
         encryption_key: None,
-        webhook_token: Some(WEBHOOK_TOKEN.to_owned()),
+        webhook_secret: None,
     };
     let running = start::start(&options, say).await?;
-    let driver = Arc::new(Driver::new(&running, WEBHOOK_TOKEN));
+    let driver = Arc::new(Driver::new(&running).await);
     Ok((running, driver))
 }
 

@@ -20,6 +20,8 @@ use crate::{
     kms::Kms,
     meter::Meter,
     runtime::{Failure, Lambda},
+    secrets::Secrets,
+    template::secret_arn,
 };
 
 /// What the routes need.
@@ -31,9 +33,11 @@ pub struct Developer {
     pub guard: Guard,
     /// Counts calls of KMS.
     pub kms: Kms,
+    /// Keeps the secrets.
+    pub secrets: Secrets,
     /// Counts calls of `DynamoDB`.
     pub meter: Option<Meter>,
-    /// Lets calls of `DynamoDB` and KMS go wrong.
+    /// Lets calls of the services go wrong.
     pub faults: Option<Faults>,
     /// Keeps metrics and evaluates alarms.
     pub cloudwatch: CloudWatch,
@@ -49,6 +53,7 @@ pub fn router(developer: Developer) -> Router {
         .route("/local/processes", get(processes))
         .route("/local/kill", post(kill))
         .route("/local/invoke", post(invoke))
+        .route("/local/secret", post(put_secret))
         .route("/local/fault", post(fault))
         .route("/local/concurrency", post(reserve).delete(unreserve))
         .route("/local/alarms", get(alarms).post(advance))
@@ -111,6 +116,21 @@ async fn invoke(State(developer): State<Developer>, query: RawQuery, event: Byte
             json_response(StatusCode::TOO_MANY_REQUESTS, &json!({ "message": failure.to_string() }))
         }
         Err(failure) => json_response(StatusCode::BAD_GATEWAY, &json!({ "message": failure.to_string() })),
+    }
+}
+
+/// `name=WebhookSecret`: the body becomes the current version of the secret, or a random text where there is none, as
+/// `aws secretsmanager put-secret-value` does.
+async fn put_secret(State(developer): State<Developer>, query: RawQuery, text: String) -> Response {
+    let name = parameter(&query, "name");
+    if name.is_empty() {
+        return problem("name is the name of a secret");
+    }
+    let arn = secret_arn(&name);
+    let kept = if text.is_empty() { developer.secrets.rotate(&arn) } else { developer.secrets.put(&arn, &text) };
+    match kept {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => problem(&format!("the secret is not kept: {error}")),
     }
 }
 

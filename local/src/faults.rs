@@ -115,7 +115,7 @@ impl Fault {
                 (Self::ShortPage, 12),
                 (Self::PartOfABatch, 12),
             ],
-            Service::Kms => &[
+            Service::Kms | Service::SecretsManager => &[
                 (Self::Throttled, 4),
                 (Self::Error, 4),
                 (Self::Broken, 3),

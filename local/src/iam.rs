@@ -88,11 +88,13 @@ pub enum Service {
     DynamoDb,
     /// The key's.
     Kms,
+    /// The secrets'.
+    SecretsManager,
 }
 
 impl Service {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::DynamoDb, Self::Kms];
+    pub const ALL: [Self; 3] = [Self::DynamoDb, Self::Kms, Self::SecretsManager];
 
     /// What it keeps, in a word.
     #[must_use]
@@ -100,6 +102,7 @@ impl Service {
         match self {
             Self::DynamoDb => "table",
             Self::Kms => "kms",
+            Self::SecretsManager => "secrets",
         }
     }
 }
@@ -178,6 +181,10 @@ impl Guard {
         let acts = match service {
             Service::DynamoDb => acts_on_the_table(operation, request, self.table_uses_key),
             Service::Kms => vec![act_on_the_key(operation, request)],
+            Service::SecretsManager => {
+                let secret = request["SecretId"].as_str().unwrap_or_default();
+                vec![act(format!("secretsmanager:{operation}"), secret.to_owned())]
+            }
         };
         for act in acts {
             let allowed = statements.iter().any(|statement| statement.covers(&act));

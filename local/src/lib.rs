@@ -24,6 +24,7 @@ pub mod meter;
 pub mod metrics;
 pub mod replay;
 pub mod runtime;
+pub mod secrets;
 pub mod simulator;
 pub mod start;
 pub mod state;

@@ -316,7 +316,7 @@ impl Arguments {
             quiet: false,
             parameters: self.parameters.into_iter().collect::<BTreeMap<_, _>>(),
             encryption_key: variable("ENCRYPTION_KEY")?,
-            webhook_token: variable("DIALOG360_WEBHOOK_TOKEN")?,
+            webhook_secret: variable("DIALOG360_WEBHOOK_TOKEN")?,
         })
     }
 }

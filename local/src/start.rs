@@ -28,6 +28,7 @@ use crate::{
     kms::Kms,
     meter::Meter,
     runtime::Lambda,
+    secrets::Secrets,
     simulator::Simulator,
     state::{self, DataFolder},
     table,
@@ -35,6 +36,8 @@ use crate::{
 };
 
 const API: &str = "the HTTP API";
+/// The secret that `DIALOG360_WEBHOOK_TOKEN` gives.
+const WEBHOOK_SECRET: &str = "WebhookSecret";
 
 /// How to start.
 #[derive(Debug, Clone)]
@@ -56,7 +59,7 @@ pub struct Options {
     /// Whether to stand between the functions and `DynamoDB`: to count their calls, and to refuse what their policies do not allow.
     /// Also whether metrics are kept and alarms evaluated.
     pub meter: bool,
-    /// What lets calls of `DynamoDB` and KMS go wrong; with a meter there is always one, which `/local/fault` controls.
+    /// What lets calls of the services go wrong; with a meter there is always one, which `/local/fault` controls.
     pub faults: Option<Faults>,
     /// Whether to show nothing of the functions' logs on the terminal.
     pub quiet: bool,
@@ -64,8 +67,8 @@ pub struct Options {
     pub parameters: BTreeMap<String, String>,
     /// `ENCRYPTION_KEY`.
     pub encryption_key: Option<String>,
-    /// `DIALOG360_WEBHOOK_TOKEN`.
-    pub webhook_token: Option<String>,
+    /// `DIALOG360_WEBHOOK_TOKEN`: the webhook's secret.
+    pub webhook_secret: Option<String>,
 }
 
 /// Where binaries come from.
@@ -130,12 +133,10 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     let [api_listener, url_listener, provider_listener] = listen(options.port)?;
     let data = DataFolder::open(&options.data, options.fresh)?;
     let root_key = data.encryption_key(options.encryption_key.clone())?;
-    let webhook_token = data.webhook_token(options.webhook_token.clone())?;
     let emulation = Emulation {
         api: address(&api_listener)?,
         function_url: format!("{}/", address(&url_listener)?),
         provider: address(&provider_listener)?,
-        webhook_token,
         parameters: options.parameters.clone(),
     };
     let system = template::load(&options.template, &emulation)?;
@@ -151,11 +152,14 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     let functions_dynamodb = between.serve_dynamodb()?.unwrap_or_else(|| dynamodb.clone());
     let kms = Kms::new(&root_key, system.key_aliases.clone());
     let kms_endpoint = between.serve_kms(&kms)?;
+    let secrets = open_secrets(&data, &system, options.webhook_secret.as_deref())?;
+    let secrets_endpoint = between.serve_secrets(&secrets)?;
     let Between { guard, meter, faults, cloudwatch, .. } = between;
 
     let shared = BTreeMap::from([
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), functions_dynamodb),
         ("AWS_ENDPOINT_URL_KMS".to_owned(), kms_endpoint.clone()),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER".to_owned(), secrets_endpoint.clone()),
     ]);
     let runtime_listener = private_listener("the Lambda Runtime API")?;
     let logs = data.file(state::LOGS_FOLDER);
@@ -186,6 +190,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
         lambda: Arc::clone(&lambda),
         guard,
         kms,
+        secrets,
         meter,
         faults,
         cloudwatch: cloudwatch.clone(),
@@ -195,6 +200,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
             ("provider", emulation.provider.clone()),
             ("dynamodb", dynamodb.clone()),
             ("kms", kms_endpoint),
+            ("secretsmanager", secrets_endpoint),
             ("table", system.table.name.clone()),
         ]),
     };
@@ -223,6 +229,19 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
         lambda,
         simulator,
     })
+}
+
+/// The secrets of the template: that of the webhook as it is given, where it is; the others random, made on the first start.
+fn open_secrets(data: &DataFolder, system: &System, webhook_secret: Option<&str>) -> Result<Secrets> {
+    let file = data.file(state::SECRETS_FILE);
+    let kept = Secrets::open(file.clone()).and_then(|secrets| {
+        if let Some(text) = webhook_secret {
+            secrets.put(&template::secret_arn(WEBHOOK_SECRET), text)?;
+        }
+        system.secrets.iter().try_for_each(|arn| secrets.create(arn))?;
+        Ok(secrets)
+    });
+    kept.map_err(|source| Error::File { action: "keep", path: file, source })
 }
 
 /// What stands between the functions and the emulated services.
@@ -266,6 +285,12 @@ impl Between {
     fn serve_kms(&self, kms: &Kms) -> Result<String> {
         let router = self.guard.before(Service::Kms, kms.router());
         serve_private(self.with_faults(Service::Kms, router), "KMS")
+    }
+
+    /// Where the functions reach Secrets Manager.
+    fn serve_secrets(&self, secrets: &Secrets) -> Result<String> {
+        let router = self.guard.before(Service::SecretsManager, secrets.router());
+        serve_private(self.with_faults(Service::SecretsManager, router), "Secrets Manager")
     }
 
     fn with_faults(&self, service: Service, router: Router) -> Router {

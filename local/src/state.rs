@@ -17,10 +17,11 @@ pub const TABLE_FILE: &str = "dynamodb.sqlite";
 pub const SIMULATOR_FILE: &str = "simulator.json";
 /// One log per function.
 pub const LOGS_FOLDER: &str = "logs";
+/// What the Secrets Manager emulator keeps.
+pub const SECRETS_FILE: &str = "secrets.json";
 /// Signs local tokens.
 pub const SIGNING_KEY_FILE: &str = "signing-key.pem";
 const ENCRYPTION_KEY_FILE: &str = "encryption-key";
-const WEBHOOK_TOKEN_FILE: &str = "webhook-token";
 const LOCK_FILE: &str = "lock";
 
 /// The data folder, held by this instance until it is dropped.
@@ -72,7 +73,7 @@ impl DataFolder {
     fn empty(&self) -> Result<()> {
         let wal = format!("{TABLE_FILE}-wal");
         let shm = format!("{TABLE_FILE}-shm");
-        let files = [TABLE_FILE, &wal, &shm, SIMULATOR_FILE, SIGNING_KEY_FILE, ENCRYPTION_KEY_FILE, WEBHOOK_TOKEN_FILE];
+        let files = [TABLE_FILE, &wal, &shm, SIMULATOR_FILE, SIGNING_KEY_FILE, ENCRYPTION_KEY_FILE, SECRETS_FILE];
         for name in files {
             removed(fs::remove_file(self.file(name)), &self.file(name))?;
         }
@@ -94,19 +95,6 @@ impl DataFolder {
                 key.len()
             ))
         })
-    }
-
-    /// The webhook's token: `DIALOG360_WEBHOOK_TOKEN`, or one made on the first start.
-    ///
-    /// # Errors
-    /// When it is empty, or cannot be kept.
-    pub fn webhook_token(&self, given: Option<String>) -> Result<String> {
-        let token = given.map_or_else(|| self.secret(WEBHOOK_TOKEN_FILE, 32), Ok)?;
-        if token.is_empty() {
-            let problem = "DIALOG360_WEBHOOK_TOKEN is empty: unset it to have a random one made";
-            return Err(Error::Setting(problem.to_owned()));
-        }
-        Ok(token)
     }
 
     /// The text kept under `name`; made from `bytes` random bytes where there is none yet.
@@ -201,12 +189,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("mine.txt"), "keep").unwrap();
         let data = DataFolder::open(folder.path(), false).unwrap();
-        let token = data.webhook_token(None).unwrap();
+        let key = data.encryption_key(None).unwrap();
         drop(data);
 
         let data = DataFolder::open(folder.path(), true).unwrap();
 
-        assert_ne!(data.webhook_token(None).unwrap(), token);
+        assert_ne!(data.encryption_key(None).unwrap(), key);
         assert!(folder.path().join("mine.txt").exists());
     }
 }

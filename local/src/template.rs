@@ -37,7 +37,7 @@ const WEBHOOK_ADDRESS: &str = "WebhookAddress";
 /// The type of an event that comes by itself.
 const SCHEDULE: &str = "Schedule";
 
-/// What the template cannot know: where this machine serves things, and the values of secrets.
+/// What the template cannot know: where this machine serves things.
 #[derive(Debug, Clone)]
 pub struct Emulation {
     /// `http://127.0.0.1:3000`, the HTTP API.
@@ -46,8 +46,6 @@ pub struct Emulation {
     pub function_url: String,
     /// `http://127.0.0.1:3002`, the provider simulator.
     pub provider: String,
-    /// The value of the secret `WebhookToken`.
-    pub webhook_token: String,
     /// Parameters given on the command line.
     pub parameters: BTreeMap<String, String>,
 }
@@ -65,6 +63,8 @@ pub struct System {
     pub webhook_url: String,
     /// The table.
     pub table: Table,
+    /// The ARNs of the secrets that the template generates.
+    pub secrets: Vec<String>,
     /// The names under which the KMS key is known, beside its id.
     pub key_aliases: Vec<String>,
     /// The claims that carry organization, user and role.
@@ -325,6 +325,7 @@ impl<'a> Template<'a> {
             webhook,
             webhook_url,
             table: self.table()?,
+            secrets: self.each("AWS::SecretsManager::Secret", |id, _, _| Ok(secret_arn(id)))?,
             key_aliases: self.key_aliases()?,
             claims: ClaimNames {
                 organization: self.parameter_or("OrganizationClaim", "organizationId"),
@@ -494,7 +495,8 @@ impl<'a> Template<'a> {
             only_keys(policy, &place, &["Version", "Statement"])?;
             for (index, statement) in members(&policy["Statement"]).enumerate() {
                 let place = format!("{place}.Statement[{index}]");
-                statements.push(read_statement(&self.required(statement, &place)?, &place)?);
+                let Some(statement) = self.resolve(statement, &place)? else { continue };
+                statements.push(read_statement(&statement, &place)?);
             }
         }
         Ok(statements)
@@ -686,7 +688,7 @@ impl<'a> Template<'a> {
                 }
                 Ok(Some(Value::Array(resolved)))
             }
-            Value::String(text) => Ok(Some(Value::String(self.with_secrets(text, place)?))),
+            Value::String(text) => without_dynamic_reference(text.clone(), place).map(Some),
             other => Ok(Some(other.clone())),
         }
     }
@@ -719,7 +721,7 @@ impl<'a> Template<'a> {
                     _ => return Err(wrong(place, "Sub needs a string, or a string and a map")),
                 };
                 let text = self.substitute(text, &extra, place)?;
-                Ok(Some(Value::String(self.with_secrets(&text, place)?)))
+                without_dynamic_reference(text, place).map(Some)
             }
             "Fn::If" => {
                 let Some([condition, yes, no]) = argument.as_array().map(Vec::as_slice) else {
@@ -875,22 +877,6 @@ impl<'a> Template<'a> {
         result.push_str(rest);
         Ok(result)
     }
-
-    /// Replaces `{{resolve:secretsmanager:…}}` by the local value of the secret.
-    fn with_secrets(&self, text: &str, place: &str) -> Result<String> {
-        let Some(start) = text.find("{{resolve:") else { return Ok(text.to_owned()) };
-        let end = text[start..].find("}}").ok_or_else(|| wrong(place, "a {{resolve: without its }}"))? + start;
-        let reference = &text[start + "{{resolve:".len()..end];
-        let arn = secret_arn("WebhookToken");
-        let known = reference
-            .strip_prefix("secretsmanager:")
-            .is_some_and(|id| id.strip_prefix(&arn).is_some_and(|rest| rest.is_empty() || rest.starts_with(':')));
-        if !known {
-            return Err(wrong(place, format!("{{{{resolve:{reference}}}}} names no secret of this template")));
-        }
-        let rest = self.with_secrets(&text[end + 2..], place)?;
-        Ok(format!("{}{}{rest}", &text[..start], self.emulation.webhook_token))
-    }
 }
 
 /// The issuer of local tokens.
@@ -911,8 +897,18 @@ pub fn table_arn(name: &str) -> String {
     format!("arn:aws:dynamodb:{REGION}:{ACCOUNT_ID}:table/{name}")
 }
 
-fn secret_arn(logical_id: &str) -> String {
+/// The ARN of a secret of the template.
+#[must_use]
+pub fn secret_arn(logical_id: &str) -> String {
     format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT_ID}:secret:{logical_id}")
+}
+
+/// A text as it stands: `{{resolve:…}}` is resolved when a resource is updated, not when the value changes.
+fn without_dynamic_reference(text: String, place: &str) -> Result<Value> {
+    if text.contains("{{resolve:") {
+        return Err(wrong(place, "a dynamic reference is not resolved on this machine"));
+    }
+    Ok(Value::String(text))
 }
 
 /// The intrinsic function that an object is, if it is one: its only member.
@@ -1067,7 +1063,6 @@ mod tests {
             api: "http://127.0.0.1:3000".to_owned(),
             function_url: "http://127.0.0.1:3001/".to_owned(),
             provider: "http://127.0.0.1:3002".to_owned(),
-            webhook_token: "s3cret".to_owned(),
             parameters: BTreeMap::new(),
         }
     }
@@ -1089,7 +1084,8 @@ mod tests {
         assert_eq!(environment["TABLE_NAME"], "local-Table");
         assert_eq!(environment["KMS_KEY_ID"], KEY_ID);
         assert_eq!(environment["WEBHOOK_URL"], "http://127.0.0.1:3001/api/v1/webhooks/360dialog");
-        assert_eq!(environment["DIALOG360_WEBHOOK_TOKEN"], "s3cret");
+        assert_eq!(environment["WEBHOOK_SECRET_ARN"], secret_arn("WebhookSecret"));
+        assert_eq!(system.secrets, [secret_arn("WebhookSecret")]);
         assert_eq!(environment["DIALOG360_BASE_URL"], "http://127.0.0.1:3002");
         assert_eq!(system.webhook_url, "http://127.0.0.1:3001/api/v1/webhooks/360dialog");
     }
@@ -1180,7 +1176,7 @@ mod tests {
             ("!Ref Table", "!Ref Tabel", "no parameter or resource Tabel"),
             ("Type: HttpApi", "Type: Schedule", "Events"),
             ("AllowOrigins", "AllowOrigin", "CorsConfiguration.AllowOrigin"),
-            ("${WebhookToken}", "${AWS::Region}", "names no secret"),
+            ("!Ref WebhookSecret", "'{{resolve:ssm:a}}'", "dynamic reference"),
             ("Action: dynamodb:PutItem", "Action: dynamodb:*", "wildcard"),
             ("Effect: Allow", "Effect: Deny", "only Allow"),
             ("StringEquals:", "StringLike:", "StringLike"),

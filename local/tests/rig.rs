@@ -14,6 +14,7 @@ use std::{
 
 use axum::http::HeaderMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use local::template::secret_arn;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use support::{Rig, Setup, canaries::Canaries, command, eventually, target_folder};
@@ -469,7 +470,8 @@ async fn the_environment_is_lambdas_and_the_templates() {
     assert_eq!(environment["AWS_LAMBDA_LOG_FORMAT"], "JSON");
     assert_eq!(environment["TABLE_NAME"], "local-Table");
     assert_eq!(environment["DIALOG360_BASE_URL"], rig.provider);
-    assert_eq!(environment["DIALOG360_WEBHOOK_TOKEN"], rig.webhook_token());
+    assert_eq!(environment["WEBHOOK_SECRET_ARN"], secret_arn("WebhookSecret"));
+    assert_eq!(environment["DIALOG360_WEBHOOK_TOKEN"], Value::Null, "functions are told where it is, not what it is");
     assert_eq!(environment["HOME"], Value::Null);
 }
 

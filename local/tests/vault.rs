@@ -42,6 +42,7 @@ async fn vault_on(kms: Router) -> Vault {
         access_key_id: "test".to_owned(),
         secret_access_key: "test".into(),
         session_token: None,
+        secrets_manager_endpoint: None,
         dynamodb_endpoint: None,
         kms_endpoint,
     };

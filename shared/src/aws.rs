@@ -30,7 +30,7 @@ use crate::{config::Aws, error::Cause};
 /// Amazon Root CA 1 to 4 and Starfield Services G2, from <https://www.amazontrust.com/repository/>.
 const ROOTS: &str = include_str!("aws/roots.pem");
 
-/// One attempt at the table or KMS; the next attempt finds a working host.
+/// One attempt at a service; the next attempt finds a working host.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// All attempts together: a webhook has to be answered within five seconds.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
@@ -149,6 +149,22 @@ pub fn kms(aws: &Aws) -> Result<aws_sdk_kms::Client, Cause> {
         .retry_config(retries());
     config.set_endpoint_url(aws.kms_endpoint.clone());
     Ok(aws_sdk_kms::Client::from_conf(config.build()))
+}
+
+/// A client of Secrets Manager.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub fn secrets_manager(aws: &Aws) -> Result<aws_sdk_secretsmanager::Client, Cause> {
+    let mut config = aws_sdk_secretsmanager::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(aws.region.clone()))
+        .credentials_provider(credentials(aws))
+        .http_client(http_client()?)
+        .timeout_config(timeouts())
+        .retry_config(retries());
+    config.set_endpoint_url(aws.secrets_manager_endpoint.clone());
+    Ok(aws_sdk_secretsmanager::Client::from_conf(config.build()))
 }
 
 #[cfg(test)]

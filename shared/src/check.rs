@@ -1,19 +1,20 @@
 //! Checks an integration at the provider: its key, its health, and whether the webhook is still ours. For an admin who asks now, and
 //! for all of them, daily.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tracing::warn;
 
 use crate::{
     clock,
-    dialog360::{Failure, Provider},
+    dialog360::{Failure, Provider, RegisteredWebhook},
     error::Result,
+    id::OrganizationId,
     store::{
         ACCOUNT_LOST, Claim, Connection, ConnectionStatus, Health, Integration, KEY_REFUSED, KEY_UNREADABLE,
         WEBHOOK_ELSEWHERE,
     },
     vault::{self, Vault},
-    webhook_token,
+    webhook_token::{self, Proof, UnverifiedToken, WebhookKeys},
 };
 
 /// What an admin is told when the key has become another account's.
@@ -34,17 +35,6 @@ pub struct Checker {
     pub webhook_aliases: Vec<String>,
 }
 
-/// Where the provider delivers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Registered {
-    /// To the address that we register.
-    Current,
-    /// To another address of ours.
-    Alias,
-    /// To somebody else, or nowhere.
-    Elsewhere,
-}
-
 /// What a check found out, and did.
 #[derive(Clone, Debug)]
 pub struct Checked {
@@ -52,15 +42,18 @@ pub struct Checked {
     pub connection: Connection,
     /// The webhook pointed elsewhere, and was set to ours again.
     pub repaired: bool,
+    /// The webhook was ours and brought no token of the current secret, and does now.
+    pub renewed: bool,
 }
 
 impl Checker {
-    /// What the provider says. Only an answer changes anything: one that cannot be reached is no news of the key. With the secret of
-    /// webhook tokens, a webhook that points elsewhere is set to ours again, where the admin allowed it and it was ours before.
+    /// What the provider says. Only an answer changes anything: one that cannot be reached is no news of the key. With the keys of
+    /// webhook tokens, a webhook that points elsewhere is set to ours again, where the admin allowed it and it was ours before; one
+    /// that is ours gets a token of these keys, where it has another.
     ///
     /// # Errors
     /// When the provider or KMS do not answer.
-    pub async fn check(&self, integration: &Integration, repair_with: Option<&SecretString>) -> Result<Checked> {
+    pub async fn check(&self, integration: &Integration, repair_with: Option<&WebhookKeys>) -> Result<Checked> {
         let platform = integration.platform;
         let checked_at = clock::now_ms();
         let next_check_at = checked_at + CHECK_AGAIN_MS;
@@ -80,6 +73,7 @@ impl Checker {
                 next_check_at,
             },
             repaired: false,
+            renewed: false,
         };
         // Whatever the key is good for: nothing is delivered here.
         if integration.claim() == Claim::Lost {
@@ -100,19 +94,27 @@ impl Checker {
         if speaks_for == Some(false) {
             return Ok(refused(OTHER_ACCOUNT));
         }
-        let (mut error_message, mut repaired) = (None, false);
+        let (mut error_message, mut repaired, mut renewed) = (None, false, false);
         let webhook_verified = if self.provider.registers_webhooks(platform) {
-            let registered = match self.registered(integration, &api_key).await {
+            let registered = match self.provider.registered_webhook(platform, &api_key).await {
                 Err(Failure::Unauthorized) => return Ok(refused(KEY_REFUSED)),
                 answer => answer?,
             };
-            let mut is_ours = registered != Registered::Elsewhere;
+            let ours = registered.filter(|webhook| self.is_ours(&webhook.url));
+            let mut is_ours = ours.is_some();
             let may_repair = integration.repair_webhook && integration.webhook_was_ours;
-            if let (true, Some(secret)) = (may_repair && registered != Registered::Current, repair_with) {
-                let is_current = self.repair(integration, &api_key, secret).await;
-                // Moved from one of our addresses to another, it was never out of order.
-                repaired = is_current && !is_ours;
-                is_ours |= is_current;
+            if let Some(keys) = repair_with {
+                let is_current = ours.as_ref().is_some_and(|webhook| webhook.url == self.webhook_url);
+                let needs_token =
+                    ours.as_ref().is_some_and(|webhook| needs_token(webhook, &integration.organization_id, keys));
+                if needs_token || (may_repair && !is_current) {
+                    let url = ours.filter(|_| !may_repair).map_or_else(|| self.webhook_url.clone(), |ours| ours.url);
+                    let done = self.register(integration, &api_key, &url, keys).await;
+                    // Moved from one of our addresses to another, it was never out of order.
+                    repaired = done && !is_ours;
+                    renewed = done && needs_token;
+                    is_ours |= done;
+                }
             }
             error_message = (!is_ours).then(|| WEBHOOK_ELSEWHERE.to_owned());
             // Where the provider names no account, ours is proven by the first delivery only.
@@ -125,29 +127,38 @@ impl Checker {
         let proven = speaks_for.is_some();
         let connection =
             Connection { status, proven, health, webhook_verified, error_message, checked_at, next_check_at };
-        Ok(Checked { connection, repaired })
+        Ok(Checked { connection, repaired, renewed })
     }
 
-    async fn registered(&self, integration: &Integration, api_key: &SecretString) -> Result<Registered, Failure> {
-        let registered = self.provider.registered_webhook(integration.platform, api_key).await?;
-        Ok(match registered {
-            Some(url) if url == self.webhook_url => Registered::Current,
-            Some(url) if self.webhook_aliases.contains(&url) => Registered::Alias,
-            _ => Registered::Elsewhere,
-        })
+    fn is_ours(&self, url: &String) -> bool {
+        *url == self.webhook_url || self.webhook_aliases.contains(url)
     }
 
-    /// Registers our webhook, and whether it is ours then. A failure is no news of the key: the admin is told that it is elsewhere.
-    async fn repair(&self, integration: &Integration, api_key: &SecretString, secret: &SecretString) -> bool {
+    /// Registers a webhook of ours, and whether it is registered then. A failure is no news of the key: what was registered stays.
+    async fn register(&self, integration: &Integration, api_key: &SecretString, url: &str, keys: &WebhookKeys) -> bool {
         let (platform, account) = (integration.platform, &integration.credentials.account);
-        let token = webhook_token::issue(secret, platform, account, &integration.organization_id);
+        let token = keys.account_token(platform, account, &integration.organization_id);
         let registered = async {
-            self.provider.register_webhook(platform, api_key, &self.webhook_url, &token).await?;
-            Ok::<_, Failure>(self.registered(integration, api_key).await? == Registered::Current)
+            self.provider.register_webhook(platform, api_key, url, &token).await?;
+            self.provider.registered_webhook(platform, api_key).await
         };
-        registered.await.unwrap_or_else(|failure| {
-            warn!(%platform, "a webhook that points elsewhere was not repaired: {failure}");
-            false
-        })
+        match registered.await {
+            Ok(registered) => registered.is_some_and(|webhook| webhook.url == url),
+            Err(failure) => {
+                warn!(%platform, "a webhook was not registered again: {failure}");
+                false
+            }
+        }
+    }
+}
+
+/// Whether a webhook of ours lacks a token of these keys, as far as the provider tells. One key may serve several accounts, whose
+/// webhook is the same: a token of any of them will do. That of another organization stays, or the two would take turns.
+fn needs_token(webhook: &RegisteredWebhook, organization: &OrganizationId, keys: &WebhookKeys) -> bool {
+    let Some(authorization) = &webhook.authorization else { return false };
+    let token = webhook_token::bearer(authorization.expose_secret()).and_then(UnverifiedToken::parse);
+    match &token {
+        None | Some(UnverifiedToken { subject: Proof::Global, .. }) => true,
+        Some(token) => token.subject.organization() == Some(organization) && keys.verify(token) != Some(true),
     }
 }

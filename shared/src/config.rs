@@ -41,6 +41,8 @@ pub struct Aws {
     pub dynamodb_endpoint: Option<String>,
     /// `AWS_ENDPOINT_URL_KMS`.
     pub kms_endpoint: Option<String>,
+    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
+    pub secrets_manager_endpoint: Option<String>,
 }
 
 impl Aws {
@@ -54,6 +56,7 @@ impl Aws {
             session_token: optional("AWS_SESSION_TOKEN").map(Into::into),
             dynamodb_endpoint: optional("AWS_ENDPOINT_URL_DYNAMODB"),
             kms_endpoint: optional("AWS_ENDPOINT_URL_KMS"),
+            secrets_manager_endpoint: optional("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
         })
     }
 }
@@ -97,39 +100,24 @@ pub fn webhook_aliases() -> Vec<String> {
     listed.chain(optional("DISTRIBUTION_WEBHOOK_URL")).collect()
 }
 
-/// The fewest characters of a webhook token.
-const WEBHOOK_TOKEN_MIN: usize = 16;
-
-/// `DIALOG360_WEBHOOK_TOKEN`: authenticates deliveries, and signs the tokens of single accounts.
+/// `WEBHOOK_SECRET_ARN`: the secret that the webhook's tokens are derived from.
 ///
 /// # Errors
-/// When it is not set, or too short to be a secret.
-pub fn webhook_token() -> Result<SecretString, ConfigError> {
-    const NAME: &str = "DIALOG360_WEBHOOK_TOKEN";
-    let token = required(NAME)?;
-    if token.len() < WEBHOOK_TOKEN_MIN {
-        return Err(ConfigError { name: NAME, problem: "is shorter than 16 characters: use a long random text" });
-    }
-    Ok(token.into())
+/// When it is not set.
+pub fn webhook_secret_arn() -> Result<String, ConfigError> {
+    required("WEBHOOK_SECRET_ARN")
 }
 
-/// The optional secrets that sign deliveries.
-pub struct SignatureSecrets {
-    /// `DIALOG360_SIGNATURE_SECRET`: the partner's platform secret, for `x-360dialog-signature`.
-    pub dialog360: Option<SecretString>,
-    /// `META_APP_SECRET`: for `X-Hub-Signature-256` of accounts connected with Meta directly.
-    pub meta: Option<SecretString>,
+/// `SIGNATURE_SECRET_ARN`: the secret that holds a 360dialog partner's platform secret.
+#[must_use]
+pub fn signature_secret_arn() -> Option<String> {
+    optional("SIGNATURE_SECRET_ARN")
 }
 
-impl SignatureSecrets {
-    /// Reads them; none is required.
-    #[must_use]
-    pub fn from_env() -> Self {
-        Self {
-            dialog360: optional("DIALOG360_SIGNATURE_SECRET").map(Into::into),
-            meta: optional("META_APP_SECRET").map(Into::into),
-        }
-    }
+/// `META_APP_SECRET_ARN`: the secret that holds a Meta app's secret.
+#[must_use]
+pub fn meta_app_secret_arn() -> Option<String> {
+    optional("META_APP_SECRET_ARN")
 }
 
 /// How a platform is spoken to.

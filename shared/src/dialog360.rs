@@ -40,6 +40,8 @@ const INSTAGRAM_LOGIN_PATH: &str = "/me?fields=user_id,username";
 const LINKED_INSTAGRAM_PATH: &str = "/me?fields=id,name,instagram_business_account";
 /// What Meta is asked with a page's token.
 const PAGE_PATH: &str = "/me?fields=id,name";
+/// The header of deliveries that brings the token.
+const AUTHORIZATION: &str = "Authorization";
 const WEBHOOK_PATH: &str = "/v1/configs/webhook";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A send: long enough that few stay unknown.
@@ -109,6 +111,14 @@ enum Interface {
 pub struct Provider {
     settings: Settings,
     client: OnceCell<Client>,
+}
+
+/// The webhook of a number, as the provider has it.
+pub struct RegisteredWebhook {
+    /// Where it delivers.
+    pub url: String,
+    /// The header `Authorization` of its deliveries, empty where they have none; `None` where the provider does not tell.
+    pub authorization: Option<SecretString>,
 }
 
 impl Provider {
@@ -231,7 +241,7 @@ impl Provider {
         url: &str,
         token: &SecretString,
     ) -> Result<(), Failure> {
-        let body = json!({ "url": url, "headers": { "Authorization": format!("Bearer {}", token.expose_secret()) } });
+        let body = json!({ "url": url, "headers": { AUTHORIZATION: format!("Bearer {}", token.expose_secret()) } });
         let interface = self.interface(platform, false);
         let request = self.request(interface, Method::POST, WEBHOOK_PATH, key).await?;
         // Setting it again overwrites: harmless to repeat.
@@ -242,9 +252,19 @@ impl Provider {
     ///
     /// # Errors
     /// As [`Failure`] says.
-    pub async fn registered_webhook(&self, platform: Platform, key: &SecretString) -> Result<Option<String>, Failure> {
+    pub async fn registered_webhook(
+        &self,
+        platform: Platform,
+        key: &SecretString,
+    ) -> Result<Option<RegisteredWebhook>, Failure> {
         let answer = self.get(self.interface(platform, false), WEBHOOK_PATH, key).await?;
-        Ok(answer.get("url").and_then(Value::as_str).map(str::to_owned))
+        let Some(url) = answer.get("url").and_then(Value::as_str) else { return Ok(None) };
+        let headers = answer.get("headers").and_then(Value::as_object).map(|headers| {
+            let mut headers = headers.iter();
+            let authorization = headers.find(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION));
+            authorization.and_then(|(_, value)| value.as_str()).unwrap_or_default().into()
+        });
+        Ok(Some(RegisteredWebhook { url: url.to_owned(), authorization: headers }))
     }
 
     async fn get(&self, interface: Interface, path: &str, key: &SecretString) -> Result<Value, Failure> {

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod phone;
 pub mod platform;
 pub mod replay;
+pub mod secrets;
 pub mod store;
 pub mod vault;
 pub mod view;

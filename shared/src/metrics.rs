@@ -18,6 +18,7 @@ use crate::{
 };
 
 const DELIVERIES: &str = "Deliveries";
+const DELIVERIES_REFUSED: &str = "DeliveriesRefused";
 const STORED: &str = "EventsStored";
 const DUPLICATES: &str = "EventsDuplicate";
 const QUARANTINED: &str = "EventsQuarantined";
@@ -34,6 +35,7 @@ const CHECKED: &str = "IntegrationsChecked";
 const REFUSED: &str = "IntegrationsRefused";
 const ELSEWHERE: &str = "WebhooksElsewhere";
 const REPAIRED: &str = "WebhooksRepaired";
+const RENEWED: &str = "WebhooksRenewed";
 const UNANSWERED: &str = "ChecksUnanswered";
 
 const PLATFORM: &str = "Platform";
@@ -50,6 +52,7 @@ pub(crate) fn init() {
     let Some(namespace) = config::metrics_namespace() else { return };
     let counters = [
         DELIVERIES,
+        DELIVERIES_REFUSED,
         STORED,
         DUPLICATES,
         QUARANTINED,
@@ -65,6 +68,7 @@ pub(crate) fn init() {
         REFUSED,
         ELSEWHERE,
         REPAIRED,
+        RENEWED,
         UNANSWERED,
     ];
     match Builder::new().cloudwatch_namespace(namespace).init() {
@@ -115,6 +119,11 @@ pub fn delivery(received: &Received, lag_ms: Option<i64>) {
     }
 }
 
+/// A delivery that looks like ours was refused.
+pub fn delivery_refused() {
+    counter!(DELIVERIES_REFUSED).increment(1);
+}
+
 fn platform(platform: Option<Platform>) -> &'static str {
     platform.map_or("unknown", Platform::as_str)
 }
@@ -155,6 +164,8 @@ pub struct Checks {
     pub elsewhere: usize,
     /// Of those, whose webhook was set to ours again.
     pub repaired: usize,
+    /// Of those, whose webhook got a token of the current secret.
+    pub renewed: usize,
     /// Of those, about whom the provider did not answer.
     pub unanswered: usize,
 }
@@ -165,6 +176,7 @@ impl std::ops::AddAssign for Checks {
         self.refused += other.refused;
         self.elsewhere += other.elsewhere;
         self.repaired += other.repaired;
+        self.renewed += other.renewed;
         self.unanswered += other.unanswered;
     }
 }
@@ -176,6 +188,7 @@ pub fn checked(checks: &Checks) {
         (REFUSED, checks.refused),
         (ELSEWHERE, checks.elsewhere),
         (REPAIRED, checks.repaired),
+        (RENEWED, checks.renewed),
         (UNANSWERED, checks.unanswered),
     ] {
         if count > 0 {

@@ -16,9 +16,14 @@ type Route = String;
 const WEBHOOK: &str = "receive-webhook";
 const WEBHOOK_PATH: &str = "/api/v1/webhooks/360dialog";
 /// Not reached over HTTP at all: invoked by a schedule, or by whoever runs the service.
-const INVOKED: [&str; 2] = ["check-integrations", "replay-quarantine-day"];
+const INVOKED: [&str; 3] = ["check-integrations", "issue-webhook-token", "replay-quarantine-day"];
 /// What a stack uses instead of making it where a parameter names one, and when it makes it.
-const ADOPTED: [(&str, &str); 3] = [("Table", "MakesTable"), ("SecretsKey", "MakesKey"), ("UserPool", "MakesUserPool")];
+const ADOPTED: [(&str, &str); 4] = [
+    ("Table", "MakesTable"),
+    ("SecretsKey", "MakesKey"),
+    ("WebhookSecret", "MakesSecret"),
+    ("UserPool", "MakesUserPool"),
+];
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 fn path(relative: &str) -> PathBuf {
@@ -274,6 +279,28 @@ fn adopted_resources_are_named_in_one_place() {
                 rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
             });
             assert!(!is_named && !line.contains(&attribute), "{line}");
+        }
+    }
+}
+
+/// A value in a function's configuration is told to whoever may read that: a secret is named there, and never stands there.
+#[test]
+fn no_secret_stands_in_a_functions_environment() {
+    let template = template();
+    let hidden: BTreeSet<String> = template["Parameters"]
+        .as_mapping()
+        .unwrap()
+        .iter()
+        .filter(|(_, parameter)| parameter["NoEcho"].as_bool() == Some(true))
+        .map(|(name, _)| text(name))
+        .collect();
+    let functions = function_resources(&template);
+    for of in functions.values().chain([&template["Globals"]["Function"]]) {
+        for (name, value) in of["Environment"]["Variables"].as_mapping().into_iter().flatten() {
+            let mut found = Vec::new();
+            texts(value, &mut found);
+            let tells = |text: &&String| text.contains("{{resolve:") || hidden.iter().any(|name| text.contains(name));
+            assert_eq!(found.iter().find(tells), None, "{name:?}");
         }
     }
 }

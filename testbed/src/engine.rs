@@ -124,6 +124,7 @@ pub(crate) fn aws_at(endpoint: &str) -> Aws {
         session_token: None,
         dynamodb_endpoint: Some(endpoint.to_owned()),
         kms_endpoint: Some(endpoint.to_owned()),
+        secrets_manager_endpoint: Some(endpoint.to_owned()),
     }
 }
 
@@ -182,7 +183,6 @@ fn template() -> &'static Definition {
             api: "http://api.invalid".into(),
             function_url: "http://webhook.invalid/".into(),
             provider: "http://provider.invalid".into(),
-            webhook_token: String::new(),
             parameters: BTreeMap::new(),
         };
         template::load(&path, &nowhere).unwrap().table

@@ -11,4 +11,5 @@ pub mod call;
 pub mod engine;
 pub mod given;
 pub mod provider;
+pub mod secrets;
 pub mod vault;

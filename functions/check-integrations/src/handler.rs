@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use secrecy::SecretString;
 use serde::Serialize;
 use shared::{
     Result,
@@ -13,6 +12,7 @@ use shared::{
     http::causes,
     metrics::{self, Checks},
     replay,
+    secrets::WebhookSecret,
     store::{
         AuditAction, AuditEntry, Claim, ConnectionStatus, HealthStatus, Integration, Store, WEBHOOK_ELSEWHERE, keys,
     },
@@ -33,7 +33,7 @@ const REPLAYS: usize = 500;
 /// What checking takes.
 pub(crate) struct Checking {
     pub(crate) checker: Checker,
-    pub(crate) webhook_secret: SecretString,
+    pub(crate) webhook_secret: WebhookSecret,
     pub(crate) store: Store,
 }
 
@@ -62,9 +62,9 @@ pub(crate) async fn handle(checking: &Checking, deadline_ms: u64) -> Result<Chec
         }
     }
     let CheckIntegrationsResponse { checks, replayed, more } = total;
-    let Checks { checked, refused, elsewhere, repaired, unanswered } = checks;
+    let Checks { checked, refused, elsewhere, repaired, renewed, unanswered } = checks;
     metrics::checked(&checks);
-    info!(checked, refused, elsewhere, repaired, unanswered, replayed, more, "checked {checked} integrations");
+    info!(checked, refused, elsewhere, repaired, renewed, unanswered, replayed, more, "checked {checked} integrations");
     failed.map_or(Ok(total), Err)
 }
 
@@ -107,7 +107,8 @@ struct Outcome {
 async fn check(checking: &Checking, integration: Integration) -> Outcome {
     let mut checks = Checks { checked: 1, ..Checks::default() };
     let (replayed, more) = replay_waiting(checking, &integration).await;
-    let answer = checking.checker.check(&integration, Some(&checking.webhook_secret)).await;
+    let secret = checking.webhook_secret.fresh().await;
+    let answer = checking.checker.check(&integration, Some(&secret.current)).await;
     let recorded = match answer {
         Ok(mut checked) => {
             let health = checked.connection.health.as_ref();
@@ -119,8 +120,12 @@ async fn check(checking: &Checking, integration: Integration) -> Outcome {
             if more || newly_proven {
                 checked.connection.next_check_at = checked.connection.checked_at + WITHOUT_ANSWER_MS;
             }
+            checks.renewed = usize::from(checked.renewed);
             if checked.repaired {
-                tell_repair(checking, &integration).await;
+                audit(checking, &integration, AuditAction::WebhookRepaired).await;
+            }
+            if checked.renewed {
+                audit(checking, &integration, AuditAction::WebhookTokenRenewed).await;
             }
             checking.store.record_check(&integration, checked.connection).await.map(drop)
         }
@@ -138,14 +143,14 @@ async fn check(checking: &Checking, integration: Integration) -> Outcome {
     Outcome { checks, replayed, rescheduled: recorded.is_ok() }
 }
 
-async fn tell_repair(checking: &Checking, integration: &Integration) {
+async fn audit(checking: &Checking, integration: &Integration, action: AuditAction) {
     let told = async {
-        let entry = AuditEntry::new(AuditAction::WebhookRepaired, None, clock::now_ms())?
+        let entry = AuditEntry::new(action, None, clock::now_ms())?
             .about(integration.platform, &integration.credentials.account);
         checking.store.audit(&integration.organization_id, &entry).await
     };
     if let Err(error) = told.await {
-        error!("a repaired webhook is not in the audit trail: {}", causes(&error));
+        error!("a changed webhook is not in the audit trail: {}", causes(&error));
     }
 }
 
@@ -164,16 +169,18 @@ async fn replay_waiting(checking: &Checking, integration: &Integration) -> (usiz
 mod tests {
     use std::{collections::BTreeMap, iter, time::Instant};
 
+    use secrecy::ExposeSecret;
     use serde_json::{Value, json};
     use shared::{
         check::OTHER_ACCOUNT,
         store::{HealthStatus, KEY_REFUSED, KEY_UNREADABLE},
-        webhook_token::{self, Proof},
+        webhook_token::{Proof, UnverifiedToken, WebhookKeys},
     };
     use testbed::{
         engine::{Fault, Table},
         given::{Account, arrives, at, sealed, text_delivery},
         provider::{Asked, MockProvider},
+        secrets::{webhook_keys, webhook_secret},
         vault::vault,
     };
 
@@ -182,7 +189,7 @@ mod tests {
     const WEBHOOK_URL: &str = "https://hooks.example.com/api/v1/webhooks/360dialog";
     const ALIAS: &str = "https://alias.example.com/api/v1/webhooks/360dialog";
     const ELSEWHERE: &str = "https://elsewhere.example.com/hook";
-    const SECRET: &str = "a-webhook-token-for-tests";
+    const SECRET: &str = "a-webhook-secret-for-tests";
     const HEALTH: &str = "GET /health_status?fields=health_status,id,display_phone_number";
     const WEBHOOK: &str = "GET /v1/configs/webhook";
     const REGISTER: &str = "POST /v1/configs/webhook";
@@ -203,7 +210,7 @@ mod tests {
             let webhook_aliases = vec![ALIAS.to_owned()];
             let checker =
                 Checker { vault, provider: provider.client(), webhook_url: WEBHOOK_URL.into(), webhook_aliases };
-            let checking = Checking { checker, webhook_secret: SECRET.into(), store: table.store() };
+            let checking = Checking { checker, webhook_secret: webhook_secret(SECRET).await.0, store: table.store() };
             Self { table, provider, checking }
         }
 
@@ -248,12 +255,18 @@ mod tests {
             let trail = account.audit(&self.table.store()).await;
             trail.into_iter().filter(|entry| entry.action == AuditAction::WebhookRepaired).collect()
         }
+
+        /// How often the audit trail tells of renewed tokens.
+        async fn renewals(&self, account: &Account) -> usize {
+            let trail = account.audit(&self.table.store()).await;
+            trail.into_iter().filter(|entry| entry.action == AuditAction::WebhookTokenRenewed).count()
+        }
     }
 
     /// What a run answers that did this and nothing else.
     fn did(what: &Value) -> Value {
         let mut all = json!({
-            "checked": 0, "refused": 0, "elsewhere": 0, "repaired": 0, "unanswered": 0, "replayed": 0, "more": false,
+            "checked": 0, "refused": 0, "elsewhere": 0, "repaired": 0, "renewed": 0, "unanswered": 0, "replayed": 0, "more": false,
         });
         all.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
         all
@@ -266,6 +279,14 @@ mod tests {
             WEBHOOK => (200, json!({ "url": WEBHOOK_URL })),
             _ => (400, json!({ "error": "nothing is to be changed" })),
         }
+    }
+
+    /// What the token of a registration claims, and whether it is one of our secret.
+    fn token_of(registered: &Value) -> (Proof, Option<bool>) {
+        let token = registered["headers"]["Authorization"].as_str().unwrap().strip_prefix("Bearer ").unwrap();
+        let token = UnverifiedToken::parse(token).unwrap();
+        let is_proven = webhook_keys(SECRET).verify(&token);
+        (token.subject, is_proven)
     }
 
     fn of_shard(shard: u8) -> Account {
@@ -369,13 +390,82 @@ mod tests {
         assert_eq!(stage.provider.calls(), [HEALTH, WEBHOOK, REGISTER, WEBHOOK]);
         let registered = &stage.provider.asked()[2].body;
         assert_eq!(registered["url"], WEBHOOK_URL);
-        let token = registered["headers"]["Authorization"].as_str().unwrap().strip_prefix("Bearer ").unwrap();
-        assert_eq!(webhook_token::verify(&SECRET.into(), token), Some(account.proof()));
+        assert_eq!(token_of(registered), (account.proof(), Some(true)));
         let after = stage.stored(&account).await;
         assert_eq!((after.webhook_verified, after.error_message), (true, None));
         let repairs = stage.repairs(&account).await;
         assert_eq!(repairs.len(), 1);
         assert_eq!((&repairs[0].by, &repairs[0].account_id), (&None, &Some(account.id)));
+    }
+
+    fn bearer(keys: &WebhookKeys, account: &Account) -> Value {
+        let token = keys.account_token(account.platform, &account.id, &account.organization);
+        json!({ "Authorization": format!("Bearer {}", token.expose_secret()) })
+    }
+
+    /// A run with an account whose webhook is ours and has these headers.
+    async fn run_with(account: &Account, headers: &Value) -> (Stage, Value) {
+        let ours = || (200, json!({ "url": WEBHOOK_URL, "headers": headers }));
+        let answers = [(200, json!({ "id": account.id })), ours(), (200, json!({})), ours()];
+        let stage = Stage::of(MockProvider::answering(answers).await).await;
+        stage.connect(account).await;
+        let ran = stage.run().await;
+        (stage, ran)
+    }
+
+    #[tokio::test]
+    async fn webhook_without_a_current_token_gets_one() {
+        let account = Account::whatsapp();
+        let service = webhook_keys(SECRET).service_token();
+        let mut forged = bearer(&webhook_keys(SECRET), &account).to_string();
+        forged.replace_range(forged.len() - 5..forged.len() - 2, "AAA");
+        for headers in [
+            json!({}),
+            json!({ "Authorization": "Bearer set-by-hand" }),
+            json!({ "authorization": format!("bearer {}", service.expose_secret()) }),
+            bearer(&webhook_keys("the secret before the rotation"), &account),
+            serde_json::from_str(&forged).unwrap(),
+        ] {
+            let (stage, ran) = run_with(&account, &headers).await;
+
+            assert_eq!(ran, did(&json!({ "checked": 1, "renewed": 1 })), "{headers}");
+            assert_eq!(stage.provider.calls(), [HEALTH, WEBHOOK, REGISTER, WEBHOOK], "{headers}");
+            assert_eq!(token_of(&stage.provider.asked()[2].body), (account.proof(), Some(true)));
+            assert_eq!(stage.renewals(&account).await, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn webhook_that_brings_a_current_token_stays() {
+        let account = Account::whatsapp();
+        let sibling = Account { organization: account.organization.clone(), ..Account::whatsapp() };
+        let others = bearer(&webhook_keys("the secret before the rotation"), &Account::whatsapp());
+        for headers in [
+            bearer(&webhook_keys(SECRET), &account),
+            bearer(&webhook_keys(SECRET), &sibling),
+            // Of another organization with the same key: the two would take turns.
+            others,
+            Value::Null,
+        ] {
+            let (stage, ran) = run_with(&account, &headers).await;
+
+            assert_eq!(ran, did(&json!({ "checked": 1 })), "{headers}");
+            assert_eq!(stage.provider.calls(), [HEALTH, WEBHOOK], "{headers}");
+        }
+    }
+
+    #[tokio::test]
+    async fn renewal_that_fails_leaves_the_webhook_verified() {
+        let account = Account::whatsapp();
+        let ours = (200, json!({ "url": WEBHOOK_URL, "headers": {} }));
+        let answers = [(200, json!({ "id": account.id })), ours, (400, json!({ "error": "no" }))];
+        let stage = Stage::of(MockProvider::answering(answers).await).await;
+        stage.connect(&account).await;
+
+        assert_eq!(stage.run().await, did(&json!({ "checked": 1 })));
+
+        assert!(stage.stored(&account).await.webhook_verified);
+        assert_eq!(stage.renewals(&account).await, 0);
     }
 
     #[tokio::test]

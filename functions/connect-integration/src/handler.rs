@@ -16,10 +16,10 @@ use shared::{
     id::{AccountId, OrganizationId},
     platform::Platform,
     replay,
+    secrets::WebhookSecret,
     store::{Claim, ConnectionStatus, Credentials, Health, Integration, Store, Stored, WEBHOOK_ELSEWHERE},
     vault::{self, SealedKey, Vault},
     view::IntegrationView,
-    webhook_token,
 };
 use tracing::{error, info};
 
@@ -40,7 +40,7 @@ pub(crate) struct Connecting {
     pub(crate) vault: Vault,
     pub(crate) provider: Provider,
     pub(crate) webhook_url: String,
-    pub(crate) webhook_secret: SecretString,
+    pub(crate) webhook_secret: WebhookSecret,
 }
 
 #[derive(Deserialize)]
@@ -194,10 +194,10 @@ async fn known_key(
 /// Registers our webhook and reads it back: whether it is ours then.
 async fn register_webhook(connecting: &Connecting, wanted: &Wanted) -> Result<bool> {
     let Wanted { organization, platform, account, api_key, .. } = wanted;
-    let token = webhook_token::issue(&connecting.webhook_secret, *platform, account, organization);
+    let token = connecting.webhook_secret.fresh().await.current.account_token(*platform, account, organization);
     let (provider, url) = (&connecting.provider, &connecting.webhook_url);
     provider.register_webhook(*platform, api_key, url, &token).await?;
-    Ok(provider.registered_webhook(*platform, api_key).await?.as_ref() == Some(url))
+    Ok(provider.registered_webhook(*platform, api_key).await?.is_some_and(|webhook| webhook.url == *url))
 }
 
 fn integration(
@@ -238,13 +238,14 @@ mod tests {
     use shared::{
         config::{self, Preset},
         store::{AuditAction, OwnerStatus},
-        webhook_token::Proof,
+        webhook_token::{Proof, UnverifiedToken},
     };
     use testbed::{
         call::{Answer, Call, claims},
         engine::{Fault, Table},
         given::{Account, sealed},
         provider::{Asked, MockProvider},
+        secrets::{webhook_keys, webhook_secret},
         vault::{Kms, vault},
     };
 
@@ -258,9 +259,7 @@ mod tests {
     const REGISTER: &str = "POST /v1/configs/webhook";
     const READ_BACK: &str = "GET /v1/configs/webhook";
 
-    fn secret() -> SecretString {
-        "a-webhook-token-of-the-tests".into()
-    }
+    const SECRET: &str = "a-webhook-secret-of-the-tests";
 
     /// What the provider says of a key of the account.
     fn speaks_for(account: &Account) -> (u16, Value) {
@@ -293,7 +292,7 @@ mod tests {
                 vault,
                 provider: provider.client(),
                 webhook_url: WEBHOOK_URL.into(),
-                webhook_secret: secret(),
+                webhook_secret: webhook_secret(SECRET).await.0,
             };
             Self { table, provider, kms, connecting }
         }
@@ -333,7 +332,9 @@ mod tests {
         let token = asked[1].body["headers"]["Authorization"].as_str().unwrap().strip_prefix("Bearer ").unwrap();
         let Account { organization, platform, id } = account.clone();
         let proof = Proof::Account { platform, account: id, organization };
-        assert_eq!(webhook_token::verify(&secret(), token), Some(proof));
+        let token = UnverifiedToken::parse(token).unwrap();
+        assert_eq!(webhook_keys(SECRET).verify(&token), Some(true));
+        assert_eq!(token.subject, proof);
 
         assert_eq!((answer.status, &answer.body["data"]["webhookVerified"]), (201, &json!(true)));
         assert!(!answer.body.to_string().contains(KEY));

@@ -3,11 +3,20 @@
 mod handler;
 
 use handler::Webhook;
-use shared::{config, config::SignatureSecrets, http, store::Store};
+use shared::{
+    aws,
+    config::Aws,
+    http,
+    secrets::{SignatureSecrets, WebhookSecret},
+    store::Store,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     http::init_logging();
-    let webhook = &Webhook::new(config::webhook_token()?, SignatureSecrets::from_env(), Store::from_env().await?);
+    let secrets = aws::secrets_manager(&Aws::from_env()?)?;
+    let (secret, signatures, store) =
+        tokio::try_join!(WebhookSecret::from_env(&secrets), SignatureSecrets::from_env(&secrets), Store::from_env())?;
+    let webhook = &Webhook::new(secret, signatures, store);
     http::serve(|request| async move { Ok(handler::handle(webhook, request).await) }).await
 }

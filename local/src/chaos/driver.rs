@@ -48,17 +48,21 @@ impl Answer {
 }
 
 impl Driver {
-    pub(super) fn new(running: &Running, webhook_token: &str) -> Self {
-        Self {
+    pub(super) async fn new(running: &Running) -> Self {
+        let mut driver = Self {
             client: Client::default(),
             api: running.api.clone(),
             webhook: running.webhook.clone(),
             provider: running.provider.clone(),
             dynamodb: running.dynamodb.clone(),
             table: running.table.clone(),
-            webhook_token: webhook_token.to_owned(),
+            webhook_token: String::new(),
             tokens: Mutex::default(),
-        }
+        };
+        let url = format!("{}/local/invoke?function=issue-webhook-token", driver.api);
+        let answer = driver.request("POST", &url, &[], json!({ "for": "service" }).to_string().into()).await;
+        driver.webhook_token = answer.json["token"].as_str().unwrap_or_default().to_owned();
+        driver
     }
 
     async fn request(&self, method: &str, url: &str, headers: &[(&str, &str)], body: Bytes) -> Answer {

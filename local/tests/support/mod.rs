@@ -22,8 +22,10 @@ use axum::{
     http::{HeaderMap, Request},
 };
 use canaries::Canaries;
-use local::client::Client;
+use local::{client::Client, template::secret_arn};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use shared::webhook_token::WebhookKeys;
 use tempfile::TempDir;
 
 /// Longer than any answer of a healthy system takes.
@@ -167,10 +169,8 @@ impl Rig {
         for (_, secret) in &setup.variables {
             canaries.plant_text(secret);
         }
-        for secret in ["webhook-token", "encryption-key"] {
-            canaries.plant_text(&fs::read_to_string(data.path().join(secret)).unwrap_or_default());
-        }
-        Self {
+        canaries.plant_text(&fs::read_to_string(data.path().join("encryption-key")).unwrap_or_default());
+        let rig = Self {
             api: address("api"),
             webhook: address("webhook"),
             provider: address("provider"),
@@ -179,7 +179,9 @@ impl Rig {
             process,
             client: Client::default(),
             canaries,
-        }
+        };
+        rig.canaries.plant_text(&rig.webhook_secret());
+        rig
     }
 
     /// The data folder.
@@ -306,13 +308,26 @@ impl Rig {
         self.request("POST", &self.webhook, &all, body).await
     }
 
+    /// The secret that the webhook's tokens are derived from.
+    pub fn webhook_secret(&self) -> String {
+        let kept: Value = serde_json::from_slice(&fs::read(self.data().join("secrets.json")).unwrap()).unwrap();
+        kept[secret_arn("WebhookSecret")]["current"].as_str().unwrap().to_owned()
+    }
+
+    /// What is derived from it.
+    pub fn webhook_keys(&self) -> WebhookKeys {
+        WebhookKeys::derive(&self.webhook_secret().into()).unwrap()
+    }
+
     /// The global token of the webhook.
     pub fn webhook_token(&self) -> String {
-        let given = self.setup.variables.iter().find(|(name, _)| name == "DIALOG360_WEBHOOK_TOKEN");
-        match given {
-            Some((_, token)) => token.clone(),
-            None => fs::read_to_string(self.data().join("webhook-token")).unwrap(),
-        }
+        self.webhook_keys().service_token().expose_secret().to_owned()
+    }
+
+    /// A text becomes the current version of a secret.
+    pub async fn put_secret(&self, name: &str, text: &str) {
+        let url = format!("{}/local/secret?name={name}", self.api);
+        assert_eq!(self.request("POST", &url, &[], text.to_owned()).await.status, 204);
     }
 
     /// A control of the simulator, such as `settings` or `status`; it must succeed.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use ::shared::webhook_token::WebhookKeys;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::{
@@ -12,8 +14,14 @@ use crate::{
 /// What each test provokes: together, every alarm.
 const OF_FAILURES: [&str; 4] = ["WebhookServerErrors", "ErrorsLogged", "WebhookCrashes", "ApiServerErrors"];
 const OF_LOAD: [&str; 3] = ["WebhookSlow", "WebhookThrottled", "TableThrottled"];
-const OF_EVENTS: [&str; 5] =
-    ["EventsQuarantined", "EventsUnroutable", "WebhookLagging", "SendsFailing", "SendsUndelivered"];
+const OF_EVENTS: [&str; 6] = [
+    "DeliveriesRefused",
+    "EventsQuarantined",
+    "EventsUnroutable",
+    "WebhookLagging",
+    "SendsFailing",
+    "SendsUndelivered",
+];
 const OF_CHECKS: [&str; 3] = ["IntegrationsRefused", "WebhooksElsewhere", "ChecksFailing"];
 
 /// Longer than any alarm looks back.
@@ -99,6 +107,12 @@ async fn provoke(alarm: &str, organization: &Organization<'_>, account: &Account
             }
             rig.service_fault("table", "error", 0).await;
         }
+        "DeliveriesRefused" => {
+            for authorization in refused_tokens(account) {
+                let headers = [("authorization", authorization.as_str())];
+                assert_eq!(rig.webhook(&headers, message(account, now())).await.status, 401);
+            }
+        }
         "WebhookSlow" => {
             in_each_period(rig, 3, 300, async || {
                 rig.service_fault("table", "timeout", 1).await;
@@ -170,6 +184,14 @@ async fn in_each_period(rig: &Rig, periods: usize, secs: u64, act: impl AsyncFn(
 /// A delivery of a new message, written at that time.
 fn message(account: &Account<'_>, at: u64) -> String {
     account.text_delivery(&format!("wamid.{}", shared::unique()), "491713920012", at, "Hello")
+}
+
+/// Authorizations of our form that prove nothing: of another secret, and damaged.
+fn refused_tokens(account: &Account<'_>) -> [String; 3] {
+    let other = WebhookKeys::derive(&"the secret of another stack".into()).unwrap().service_token();
+    let other = format!("Bearer {}", other.expose_secret());
+    let damaged = format!("{}AAAA", &account.authorization[..account.authorization.len() - 4]);
+    [other.clone(), damaged, other]
 }
 
 /// How many requests the webhook has been given.

@@ -126,8 +126,8 @@ fn each_platform_connects_with_its_key_masked_and_a_webhook_token_of_its_own() {
             let registered = registered(rig, platform, &account).await;
             assert_eq!(registered["url"], rig.webhook.as_str());
             let authorization = text(&registered["headers"]["Authorization"]);
-            assert!(authorization.starts_with("Bearer kw1."), "{authorization}");
-            assert!(!authorization.contains(&rig.webhook_token()));
+            assert!(authorization.starts_with("Bearer kw2."), "{authorization}");
+            assert!(!authorization.contains(&rig.webhook_secret()));
             tokens.insert(authorization.to_owned());
         }
         assert_eq!(tokens.len(), PLATFORMS.len());

@@ -1,14 +1,17 @@
 //! The webhook as the provider meets it: the handshake, who is let in, and what is answered.
 
+use ::shared::{platform::Platform, webhook_token::WebhookKeys};
 use axum::body::Bytes;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use local::template::secret_arn;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::{
-    shared::{Organization, api_key, fixture, items, own_rig, quarantined, run, text, unique},
-    support::{Rig, Setup},
+    shared::{Organization, SOON, api_key, fixture, items, own_rig, quarantined, run, text, unique},
+    support::{Rig, Setup, eventually},
 };
 
 const MIB: usize = 1 << 20;
@@ -35,7 +38,8 @@ fn signature(secret: &str, body: &[u8]) -> String {
 #[test]
 fn the_handshake_returns_the_challenge_to_whoever_knows_the_token() {
     run(async |rig| {
-        let token = rig.webhook_token();
+        let keys = rig.webhook_keys();
+        let token = keys.verify_token().expose_secret();
         let ask = async |query: &str| rig.request("GET", &format!("{}?{query}", rig.webhook), &[], "").await;
 
         let answer = ask(&format!("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token={token}")).await;
@@ -230,24 +234,99 @@ fn one_api_key_may_serve_two_platforms_and_its_one_webhook_delivers_for_both() {
     });
 }
 
+#[tokio::test]
+async fn only_refusals_that_look_like_ours_are_told() {
+    let rig = signed_rig().await;
+    let (organization, account) = Organization::with(&rig, "whatsapp").await;
+    let keys = WebhookKeys::derive(&"the secret of another stack".into()).unwrap();
+    let id = (account.id.parse().unwrap(), organization.id.parse().unwrap());
+    let token = keys.account_token(Platform::Whatsapp, &id.0, &id.1);
+    let refused = async |name: &str, value: &str| {
+        assert_eq!(rig.webhook(&[(name, value)], account.fixture("text")).await.status, 401, "{name}: {value}");
+    };
+    let counted = async || {
+        let metrics = rig.metrics().await;
+        let metric = metrics.into_iter().find(|metric| metric["name"] == "DeliveriesRefused");
+        metric.map_or(Value::Null, |metric| metric["sum"].clone())
+    };
+
+    for (name, value) in [
+        ("x-nothing", "x"),
+        ("authorization", "Bearer wrong"),
+        ("authorization", "Bearer kw2.x.y.z"),
+        ("authorization", "Basic a2V5OnNlY3JldA=="),
+        ("x-360dialog-signature", "none"),
+        ("x-hub-signature", &"0".repeat(64)),
+    ] {
+        refused(name, value).await;
+    }
+    assert!(!rig.log("receive-webhook").contains("refused"), "noise is no news");
+
+    for _ in 0..30 {
+        refused("authorization", &format!("bearer {}", token.expose_secret())).await;
+    }
+    refused("x-hub-signature-256", &format!("sha256={}", "0".repeat(64))).await;
+
+    eventually("they are counted", SOON, async || (counted().await == json!(31.0)).then_some(())).await;
+    let log = rig.log("receive-webhook");
+    let lines: Vec<Value> = log
+        .lines()
+        .filter(|line| line.contains("a delivery was refused"))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 31);
+    let fields = &lines[0]["fields"];
+    assert_eq!((&fields["key.id"], &fields["claimed.organization.id"]), (&json!(keys.id()), &json!(organization.id)));
+    assert_eq!(lines[30]["fields"]["header"], "x-hub-signature-256");
+}
+
+#[tokio::test]
+async fn deliveries_survive_the_rotation_of_the_secret() {
+    let rig = own_rig(Setup::default());
+    let (organization, account) = Organization::with(&rig, "whatsapp").await;
+    account.customer_writes("491713920012", "Before").await;
+
+    rig.put_secret("WebhookSecret", "the-second-secret-of-the-webhook").await;
+
+    account.customer_writes("491713920012", "The old token").await;
+    let (_, other) = Organization::with(&rig, "whatsapp").await;
+    other.customer_writes("491713920099", "Connected meanwhile").await;
+    let service = format!("Bearer {}", rig.webhook_token());
+    let body = account.text_delivery("wamid.rotated", "491713920012", crate::shared::now(), "The new one");
+    assert_eq!(rig.webhook(&[("authorization", &service)], body).await.status, 200);
+    // The process that was there before, and one that starts now.
+    rig.kill("receive-webhook").await;
+    account.customer_writes("491713920012", "The old token again").await;
+
+    let told: Vec<_> = organization.thread().await.iter().map(|message| text(&message["text"]).to_owned()).collect();
+    assert_eq!(told, ["Before", "The old token", "The new one", "The old token again"]);
+}
+
 /// Makes a header of a body.
 type Sign = fn(&[u8]) -> String;
 
 /// A rig that checks signatures, and calls Instagram at Meta itself.
-fn signed_rig() -> Rig {
-    let parameters = ["SignatureSecret=partner-secret", "MetaAppSecret=app-secret", "InstagramPreset=graph"];
-    let arguments = parameters.iter().flat_map(|parameter| ["--parameter".to_owned(), (*parameter).to_owned()]);
-    own_rig(Setup { arguments: arguments.collect(), ..Setup::default() })
+async fn signed_rig() -> Rig {
+    let parameters = [
+        format!("SignatureSecretArn={}", secret_arn("Partner")),
+        format!("MetaAppSecretArn={}", secret_arn("App")),
+        "InstagramPreset=graph".to_owned(),
+    ];
+    let arguments = parameters.into_iter().flat_map(|parameter| ["--parameter".to_owned(), parameter]);
+    let rig = own_rig(Setup { arguments: arguments.collect(), ..Setup::default() });
+    rig.put_secret("Partner", "partner-secret").await;
+    rig.put_secret("App", "app-secret").await;
+    rig
 }
 
 #[tokio::test]
 async fn what_is_not_authentic_is_refused_and_costs_the_table_nothing() {
-    let rig = signed_rig();
+    let rig = signed_rig().await;
     let (organization, account) = Organization::with(&rig, "whatsapp").await;
     let (_, other) = Organization::with(&rig, "whatsapp").await;
     let global = rig.webhook_token();
     let own = account.authorization.strip_prefix("Bearer ").unwrap();
-    let [version, subject, mac] = own.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let [version, key_id, subject, mac] = own.split('.').collect::<Vec<_>>().try_into().unwrap();
     let foreign_mac = other.authorization.rsplit('.').next().unwrap();
     let bearer = |token: &str| ("authorization", format!("Bearer {token}"));
     let body = account.fixture("text");
@@ -261,10 +340,13 @@ async fn what_is_not_authentic_is_refused_and_costs_the_table_nothing() {
         bearer(&global.to_uppercase()),
         bearer(&own[..own.len() - 1]),
         bearer(&own[1..]),
-        bearer(&format!("{version}.{subject}.")),
-        bearer(&format!("{version}.{subject}.{foreign_mac}")),
-        bearer(&format!("{version}..{mac}")),
-        bearer(&format!("kw2.{subject}.{mac}")),
+        bearer(&rig.webhook_secret()),
+        bearer(&format!("{version}.{key_id}.{subject}.")),
+        bearer(&format!("{version}.{key_id}.{subject}.{foreign_mac}")),
+        bearer(&format!("{version}.{key_id}..{mac}")),
+        bearer(&format!("{version}.00000000.{subject}.{mac}")),
+        bearer(&format!("{version}.{subject}.{mac}")),
+        bearer(&format!("kw1.{subject}.{mac}")),
         bearer(&format!("{own}.{mac}")),
         ("authorization", own.to_owned()),
         ("authorization", format!("Basic {own}")),
@@ -300,7 +382,7 @@ async fn what_is_not_authentic_is_refused_and_costs_the_table_nothing() {
 
 #[tokio::test]
 async fn a_right_signature_lets_a_delivery_of_any_account_in() {
-    let rig = signed_rig();
+    let rig = signed_rig().await;
     let (organization, account) = Organization::with(&rig, "whatsapp").await;
     let spellings: [(&str, Sign); 4] = [
         ("x-360dialog-signature", |body| signature("partner-secret", body)),
@@ -331,7 +413,7 @@ async fn a_right_signature_lets_a_delivery_of_any_account_in() {
 
 #[tokio::test]
 async fn the_first_delivery_verifies_a_webhook_that_nobody_could_register() {
-    let rig = signed_rig();
+    let rig = signed_rig().await;
     let organization = Organization::new(&rig).await;
     let id = format!("17841{:012}", unique());
     let (status, connected) = organization.try_connect("instagram", &id).await;

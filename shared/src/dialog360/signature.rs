@@ -6,22 +6,39 @@ use sha2::Sha256;
 
 const PREFIX: &str = "sha256=";
 
-/// Whether `header` signs `body` with `secret`: 64 hex digits of either case, with or without `sha256=` before them.
-/// Takes the same time wherever a wrong one differs. Nothing is valid under an empty secret.
-#[must_use]
-pub fn is_valid(secret: &[u8], body: &[u8], header: &str) -> bool {
-    let header = header.trim();
-    let digits = header.strip_prefix(PREFIX).unwrap_or(header);
-    let mut signature = [0; 32];
-    if secret.is_empty() || hex::decode_to_slice(digits, &mut signature).is_err() {
-        return false;
+/// What a header says, whoever wrote it.
+#[derive(Clone, Copy, Debug)]
+pub struct Signature([u8; 32]);
+
+impl Signature {
+    /// Reads it: 64 hex digits of either case, with or without `sha256=` before them. `None` for anything else.
+    #[must_use]
+    pub fn parse(header: &str) -> Option<Self> {
+        let header = header.trim();
+        let digits = match header.split_at_checked(PREFIX.len()) {
+            Some((prefix, digits)) if prefix.eq_ignore_ascii_case(PREFIX) => digits,
+            _ => header,
+        };
+        let mut signature = [0; 32];
+        hex::decode_to_slice(digits, &mut signature).ok().map(|()| Self(signature))
     }
-    Hmac::<Sha256>::new_from_slice(secret).is_ok_and(|mac| mac.chain_update(body).verify_slice(&signature).is_ok())
+
+    /// Whether it signs `body` with `secret`. Takes the same time wherever a wrong one differs. Nothing is signed with an empty
+    /// secret.
+    #[must_use]
+    pub fn signs(&self, secret: &[u8], body: &[u8]) -> bool {
+        let mac = Hmac::<Sha256>::new_from_slice(secret).ok().filter(|_| !secret.is_empty());
+        mac.is_some_and(|mac| mac.chain_update(body).verify_slice(&self.0).is_ok())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_valid(secret: &[u8], body: &[u8], header: &str) -> bool {
+        Signature::parse(header).is_some_and(|signature| signature.signs(secret, body))
+    }
 
     const SECRET: &[u8] = b"topsecret";
     const VECTORS: [(&[u8], &str); 2] = [
@@ -36,7 +53,8 @@ mod tests {
     fn a_signature_is_valid_in_every_spelling() {
         for (body, signature) in VECTORS {
             let upper = signature.to_uppercase();
-            for header in [signature, &upper, &format!("sha256={signature}"), &format!("sha256={upper}")] {
+            let prefixed = ["sha256=", "SHA256="].map(|prefix| format!("{prefix}{signature}"));
+            for header in [signature, &upper, &prefixed[0], &prefixed[1], &format!("sha256={upper}")] {
                 assert!(is_valid(SECRET, body, header), "{header}");
             }
         }

@@ -30,6 +30,10 @@ pub enum AuditAction {
     AccountLost,
     /// The provider's webhook pointed elsewhere and was set to ours again.
     WebhookRepaired,
+    /// The provider's webhook got a token of the current secret.
+    WebhookTokenRenewed,
+    /// An admin was shown the webhook token of an account.
+    WebhookTokenShown,
     /// A reply was handed to the provider; what came of it is on the message.
     Sent,
     /// An entry of the quarantine was received again.
