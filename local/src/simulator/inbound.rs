@@ -377,21 +377,7 @@ impl Inbound {
                 ("edit", json!({ "original_message_id": self.needed_target()?, "message": edited }))
             }
             Kind::Unsend => ("revoke", json!({ "original_message_id": self.needed_target()? })),
-            Kind::Images
-            | Kind::QuickReply
-            | Kind::Postback
-            | Kind::StoryReply
-            | Kind::StoryMention
-            | Kind::Share
-            | Kind::SharedStory
-            | Kind::Link
-            | Kind::OptIn
-            | Kind::OptOut
-            | Kind::Form
-            | Kind::Feedback
-            | Kind::Rating
-            | Kind::Call
-            | Kind::CallEnd => return Err("customers of WhatsApp cannot do that"),
+            _ => return Err("customers of WhatsApp cannot do that"),
         };
         message["type"] = wire_type.into();
         message[wire_type] = content.clone();
@@ -450,6 +436,19 @@ impl Inbound {
     /// An item of Messenger or Instagram, and the part of it that its type is about.
     fn messaging(&self, id: &str, at: i64, edits: u64) -> Result<(Value, Value), Problem> {
         let from = self.from.as_ref().ok_or("from is needed")?;
+        let (part, body, content) = if let Some((part, body)) = self.happening(id, edits)? {
+            (part, body, Value::Null)
+        } else {
+            let (message, content) = self.message(id)?;
+            ("message", message, content)
+        };
+        let mut item = json!({ "sender": { "id": from }, "recipient": { "id": self.account_id }, "timestamp": at });
+        item[part] = body;
+        Ok((messaging(self.platform, &self.account_id, at, &item), content))
+    }
+
+    /// A message of Messenger or Instagram, and what is attached to it.
+    fn message(&self, id: &str) -> Result<(Value, Value), Problem> {
         let attached = |kind: &str, payload: Value| json!({ "type": kind, "payload": self.filled(payload) });
         let url = |file: &str| json!({ "url": format!("https://scontent.xx.fbcdn.net/v/{file}") });
         let mut message = json!({ "mid": id });
@@ -460,7 +459,6 @@ impl Inbound {
             message["reply_to"] = json!({ "mid": quoted });
         }
         let mut content = Value::Null;
-        let mut part = "message";
         match self.kind {
             Kind::Text => drop(self.needed_text()?),
             Kind::Image => content = attached("image", url("1.jpg")),
@@ -509,79 +507,73 @@ impl Inbound {
             }
             Kind::Unsupported => message["is_unsupported"] = true.into(),
             Kind::Unsend => message = json!({ "mid": self.needed_target()?, "is_deleted": true }),
-            Kind::Postback => {
-                part = "postback";
-                message =
-                    self.filled(json!({ "mid": id, "title": self.words("Get started"), "payload": "GET_STARTED" }));
-            }
-            Kind::OptIn => {
-                part = "optin";
-                message = self.filled(json!({ "type": "notification_messages", "payload": self.words("news") }));
-            }
-            Kind::OptOut => {
-                part = "optin";
-                message = self.filled(json!({
-                    "type": "notification_messages", "payload": self.words("news"), "notification_messages_status": "STOP NOTIFICATIONS",
-                }));
-            }
-            Kind::Link => {
-                part = "referral";
-                let source = if self.platform == Platform::Instagram { "IGME" } else { "SHORTLINK" };
-                message = self.filled(json!({ "ref": self.words("flyer"), "source": source, "type": "OPEN_THREAD" }));
-            }
-            Kind::Order => {
-                part = "order";
-                message = self.filled(json!({
-                    "note": self.words("Gift wrap please"),
-                    "products": [{ "id": 123, "retailer_id": "SKU-1", "name": "Shirt", "unit_price": 19.9, "currency": "EUR", "quantity": 2 }],
-                }));
-            }
-            Kind::Form => {
-                part = "messaging_customer_information";
-                let answers = json!([{ "key": "name", "value": self.words("Lena Vogt") }, { "key": "zipcode", "value": "10178" }]);
-                message = self.filled(json!({ "screens": [{ "screen_id": "address", "responses": answers }] }));
-            }
-            Kind::Feedback => {
-                part = "messaging_feedback";
-                let comment = json!({ "type": "free_form", "payload": self.words("Very kind") });
-                let rating = json!({ "type": "csat", "payload": "4", "follow_up": comment });
-                message =
-                    self.filled(json!({ "feedback_screens": [{ "screen_id": 0, "questions": { "rating": rating } }] }));
-            }
-            Kind::Rating => {
-                part = "response_feedback";
-                message = self.filled(json!({ "feedback": "Good response", "mid": self.target }));
-            }
-            Kind::Reaction => {
-                part = "reaction";
-                message = json!({ "mid": self.needed_target()?, "action": "unreact" });
-                if let Some(emoji) = &self.emoji {
-                    message["action"] = "react".into();
-                    message["reaction"] = "other".into();
-                    message["emoji"] = emoji.as_str().into();
-                }
-            }
-            Kind::Edit => {
-                part = "message_edit";
-                message = json!({ "mid": self.needed_target()?, "text": self.needed_text()?, "num_edit": edits + 1 });
-            }
-            Kind::Voice
-            | Kind::Contacts
-            | Kind::ButtonReply
-            | Kind::ListReply
-            | Kind::FlowReply
-            | Kind::Button
-            | Kind::Call
-            | Kind::CallEnd => return Err("customers of this platform cannot do that"),
+            _ => return Err("customers of this platform cannot do that"),
         }
         match &content {
             Value::Object(_) => message["attachments"] = json!([content]),
             Value::Array(_) => message["attachments"] = content.clone(),
             _ => {}
         }
-        let mut item = json!({ "sender": { "id": from }, "recipient": { "id": self.account_id }, "timestamp": at });
-        item[part] = message;
-        Ok((messaging(self.platform, &self.account_id, at, &item), content))
+        Ok((message, content))
+    }
+
+    /// What happens on Messenger or Instagram without being a message: its part of the item, and what that holds.
+    fn happening(&self, id: &str, edits: u64) -> Result<Option<(&'static str, Value)>, Problem> {
+        Ok(Some(match self.kind {
+            Kind::Postback => {
+                let button = json!({ "mid": id, "title": self.words("Get started"), "payload": "GET_STARTED" });
+                ("postback", self.filled(button))
+            }
+            Kind::OptIn => {
+                ("optin", self.filled(json!({ "type": "notification_messages", "payload": self.words("news") })))
+            }
+            Kind::OptOut => {
+                let status = json!({
+                    "type": "notification_messages", "payload": self.words("news"), "notification_messages_status": "STOP NOTIFICATIONS",
+                });
+                ("optin", self.filled(status))
+            }
+            Kind::Link => {
+                let source = if self.platform == Platform::Instagram { "IGME" } else { "SHORTLINK" };
+                let link = json!({ "ref": self.words("flyer"), "source": source, "type": "OPEN_THREAD" });
+                ("referral", self.filled(link))
+            }
+            Kind::Order => {
+                let cart = json!({
+                    "note": self.words("Gift wrap please"),
+                    "products": [{ "id": 123, "retailer_id": "SKU-1", "name": "Shirt", "unit_price": 19.9, "currency": "EUR", "quantity": 2 }],
+                });
+                ("order", self.filled(cart))
+            }
+            Kind::Form => {
+                let answers = json!([{ "key": "name", "value": self.words("Lena Vogt") }, { "key": "zipcode", "value": "10178" }]);
+                let form = json!({ "screens": [{ "screen_id": "address", "responses": answers }] });
+                ("messaging_customer_information", self.filled(form))
+            }
+            Kind::Feedback => {
+                let comment = json!({ "type": "free_form", "payload": self.words("Very kind") });
+                let rating = json!({ "type": "csat", "payload": "4", "follow_up": comment });
+                let form = json!({ "feedback_screens": [{ "screen_id": 0, "questions": { "rating": rating } }] });
+                ("messaging_feedback", self.filled(form))
+            }
+            Kind::Rating => {
+                ("response_feedback", self.filled(json!({ "feedback": "Good response", "mid": self.target })))
+            }
+            Kind::Reaction => {
+                let mut reaction = json!({ "mid": self.needed_target()?, "action": "unreact" });
+                if let Some(emoji) = &self.emoji {
+                    reaction["action"] = "react".into();
+                    reaction["reaction"] = "other".into();
+                    reaction["emoji"] = emoji.as_str().into();
+                }
+                ("reaction", reaction)
+            }
+            Kind::Edit => {
+                let edit = json!({ "mid": self.needed_target()?, "text": self.needed_text()?, "num_edit": edits + 1 });
+                ("message_edit", edit)
+            }
+            _ => return Ok(None),
+        }))
     }
 }
 

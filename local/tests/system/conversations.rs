@@ -520,6 +520,31 @@ fn the_chatbots_messages_become_a_conversation_of_the_website() {
 }
 
 #[test]
+fn long_calls_are_read_page_by_page() {
+    run(async |rig| {
+        let organization = Organization::new(rig).await;
+        let words = "word ".repeat(19_800);
+        for number in 0..32 {
+            let mut body = recorded("caller", &format!("c{number}"), "customer", &words);
+            body["call"] = json!({ "direction": "inbound", "transcript": words });
+            assert_eq!(record(&organization, "phone", body).await.0, 201);
+        }
+        let conversation = organization.conversation().await;
+        let path = format!("/api/v1/conversations/{}/messages?limit=100", text(&conversation["id"]));
+
+        let (status, first) = rig.api("GET", &path, &organization.operator, Value::Null).await;
+        let pagination = &first["data"]["pagination"];
+        let next = format!("{path}&cursor={}", text(&pagination["nextCursor"]));
+        let (_, second) = rig.api("GET", &next, &organization.operator, Value::Null).await;
+
+        assert_eq!((status, &pagination["hasNext"]), (200, &json!(true)));
+        let items = [&first, &second].map(|page| page["data"]["items"].as_array().unwrap().len());
+        assert_eq!(items.iter().sum::<usize>(), 32, "{items:?}");
+        assert_eq!(second["data"]["pagination"]["hasNext"], json!(false));
+    });
+}
+
+#[test]
 fn a_call_is_recorded_with_its_recording_and_transcript() {
     run(async |rig| {
         let organization = Organization::new(rig).await;

@@ -230,7 +230,14 @@ fn facebook_messages() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "order",
-            shown("order", Some("Gift wrap please"), json!({ "items": [{ "name": "Shirt" }, { "name": "Cap" }] })),
+            shown(
+                "order",
+                Some("Gift wrap please"),
+                json!({ "items": [
+                    { "productRetailerId": "SKU-1", "name": "Shirt", "quantity": 1, "itemPrice": 19.9, "currency": "EUR" },
+                    { "productRetailerId": "SKU-2", "name": "Cap", "quantity": 2, "itemPrice": 5, "currency": "EUR" },
+                ] }),
+            ),
             "Gift wrap please",
         ),
         (
