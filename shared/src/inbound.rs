@@ -446,7 +446,8 @@ impl Inbound<'_> {
             return Ok(known.operator_id.is_some().then_some(known));
         }
         let waiting = recent.into_iter().rev().find(|message| {
-            matches!(message.status, Some(Status::Sending | Status::Unknown))
+            // Also one whose id the provider has answered, and that could not be stored.
+            matches!(message.status, Some(Status::Sending | Status::Unknown | Status::Accepted))
                 && message.external_id.is_none()
                 && message.text == echo.content.text
         });

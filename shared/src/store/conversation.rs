@@ -201,6 +201,8 @@ const MAX_RACES: usize = 8;
 const DELIVERY_MS: i64 = 60_000;
 /// How many followed aliases a process remembers.
 const ALIASES_MAX: usize = 10_000;
+/// The longest name and username of a customer, in bytes.
+const NAME_MAX_BYTES: usize = 120;
 const ALIAS_OF: &str = "aliasOf";
 const MEMBERS: &str = "members";
 
@@ -821,16 +823,17 @@ fn members_of(item: &Item) -> BTreeSet<ConversationId> {
 /// What every activity sets.
 fn with_identity(activity: &Activity, target: &ConversationId, now_ms: i64) -> Expression {
     let customer = &activity.customer;
+    let name = |name: &str| s(crate::content::truncate(name, NAME_MAX_BYTES));
     Expression::default()
         .set_if_absent("id", s(target.as_str()))
         .set_if_absent("channel", s(activity.channel.as_str()))
         .set_if_absent("accountId", s(activity.account.as_str()))
         .set_if_absent("createdAt", n(now_ms))
         .set("updatedAt", n(now_ms))
-        .set_some("customerName", customer.name.as_deref().map(|name| s(crate::content::truncate(name, 120))))
+        .set_some("customerName", customer.name.as_deref().map(name))
         .set_some("customerPhone", customer.phone.as_ref().map(s))
         .set_some("customerUserId", customer.user_id.as_ref().map(s))
-        .set_some("customerUsername", customer.username.as_ref().map(s))
+        .set_some("customerUsername", customer.username.as_deref().map(name))
 }
 
 /// Moves the conversation to its newest message.

@@ -285,11 +285,12 @@ async fn what_is_too_large_is_cut_and_kept_aside() {
         }),
         ..edit(&anna(), Party::Customer, "later", 3)
     };
+    let named = Customer { name: Some(large.clone()), username: Some(large.clone()), ..anna() };
     let reaction = |target: &str| react(&anna(), Party::Customer, target, &large, 5);
     account.receives(&store, 1, vec![reaction("later"), failed("echo"), controls]).await;
 
     account
-        .receives(&store, 2, vec![inbound(&anna(), "later", 0), inbound(&anna(), "m", 1), echo(&anna(), "echo", 2)])
+        .receives(&store, 2, vec![inbound(&named, "later", 0), inbound(&anna(), "m", 1), echo(&anna(), "echo", 2)])
         .await;
     account.receives(&store, 3, vec![reaction("m"), failed("echo")]).await;
 
