@@ -1,4 +1,4 @@
-//! The messaging window: what a platform lets a business send, by the customer's last message.
+//! The messaging window: what a platform lets a business send, by what the customer did last.
 
 use serde::Serialize;
 
