@@ -18,6 +18,7 @@ it.each([
 it.each([
   ["INVALID_CREDENTIALS", {}, "apiKey"],
   ["ACCOUNT_MISMATCH", {}, "phoneNumberId"],
+  ["ACCOUNT_NOT_PROVEN", {}, "phoneNumberId"],
   ["ACCOUNT_IN_USE", {}, "phoneNumberId"],
   ["INVALID_BODY", { field: "wabaId" }, "wabaId"],
   ["INVALID_BODY", { field: "somethingElse" }, null],

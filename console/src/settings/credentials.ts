@@ -46,6 +46,7 @@ export function fieldOf(platform: Platform, error: unknown): Field | null {
     case "INVALID_CREDENTIALS":
       return "apiKey";
     case "ACCOUNT_MISMATCH":
+    case "ACCOUNT_NOT_PROVEN":
     case "ACCOUNT_IN_USE":
       return FIELDS[platform][0];
     default:
