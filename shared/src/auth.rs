@@ -2,10 +2,15 @@
 
 use lambda_http::{Request, RequestExt, request::RequestContext};
 
+use tracing::warn;
+
 use crate::{
+    clock,
     config::Claims,
     error::{Error, Result},
+    http::causes,
     id::OrganizationId,
+    store::{AuditAction, Store},
 };
 
 /// What a caller may do.
@@ -43,18 +48,42 @@ const USER_MAX_BYTES: usize = 128;
 /// # Errors
 /// [`Error::NoOrganization`] without a usable organization, [`Error::Forbidden`] with another role or without a user.
 pub fn caller(request: &Request, claims: &Claims, allowed: &[Role]) -> Result<Caller> {
+    let (caller, roles) = identified(request, claims)?;
+    if roles.iter().any(|role| allowed.contains(role)) { Ok(caller) } else { Err(Error::Forbidden) }
+}
+
+/// The same for what is worth telling the organization's admins when somebody else tries it.
+///
+/// # Errors
+/// As [`caller`].
+pub async fn caller_or_told(
+    request: &Request,
+    claims: &Claims,
+    allowed: &[Role],
+    store: &Store,
+    attempt: AuditAction,
+) -> Result<Caller> {
+    let result = caller(request, claims, allowed);
+    if let (Err(Error::Forbidden), Ok((caller, _))) = (&result, identified(request, claims))
+        // It is refused all the same.
+        && let Err(error) =
+            store.audit_refusal(&caller.organization, &caller.user, attempt, clock::now_ms()).await
+    {
+        warn!("a refused attempt is not in the audit trail: {}", causes(&error));
+    }
+    result
+}
+
+/// Who calls, and in which roles.
+fn identified(request: &Request, claims: &Claims) -> Result<(Caller, Vec<Role>)> {
     let organization =
         claim(request, claims, &claims.organization).and_then(|text| text.parse().ok()).ok_or(Error::NoOrganization)?;
-    let has_role = claim(request, claims, &claims.role)
-        .is_some_and(|text| roles_of(&claims.role, &text).iter().any(|role| allowed.contains(role)));
-    if !has_role {
-        return Err(Error::Forbidden);
-    }
     // A list of people is nobody.
     let user = claim(request, claims, &claims.user)
         .filter(|user| !user.trim().is_empty() && user.len() <= USER_MAX_BYTES && list(user).is_none())
         .ok_or(Error::Forbidden)?;
-    Ok(Caller { organization, user })
+    let roles = claim(request, claims, &claims.role).map(|text| roles_of(&claims.role, &text)).unwrap_or_default();
+    Ok((Caller { organization, user }, roles))
 }
 
 /// A claim by its configured name, or with the prefix that the stack's own pool has before its attributes; none where the two

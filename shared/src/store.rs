@@ -15,7 +15,7 @@ mod status;
 mod thread;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Mutex,
     time::Duration,
 };
@@ -78,6 +78,8 @@ pub struct Store {
     requests: Semaphore,
     /// Aliases that were followed: they never change, so a process follows each once.
     aliases: Mutex<HashMap<ConversationId, ConversationId>>,
+    /// The refused attempts that are in the audit trail already.
+    refusals: Mutex<HashSet<String>>,
 }
 
 /// Whether a write was the first of its kind.
@@ -101,7 +103,13 @@ impl Store {
     /// A store on any client: the embedded engine's in tests.
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), requests: Semaphore::new(REQUESTS), aliases: Mutex::default() }
+        Self {
+            client,
+            table: table.into(),
+            requests: Semaphore::new(REQUESTS),
+            aliases: Mutex::default(),
+            refusals: Mutex::default(),
+        }
     }
 
     /// The table that the environment names, with its connection opened already: that then costs the start, not the

@@ -1,10 +1,15 @@
 //! Forgets the credentials and frees the account; conversations stay.
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use shared::{Result, auth, clock, config::Claims, http, store::Store};
+use shared::{
+    Result, auth, clock,
+    config::Claims,
+    http,
+    store::{AuditAction, Store},
+};
 
 pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> Result<Response<Body>> {
-    let caller = auth::caller(&request, claims, auth::ADMINS)?;
+    let caller = auth::caller_or_told(&request, claims, auth::ADMINS, store, AuditAction::Deleted).await?;
     let platform = http::platform(&request)?;
     store.delete_integration(&caller.organization, platform, &caller.user, clock::now_ms()).await?;
     let message = format!("{} is removed. Its conversations stay.", platform.display_name());
@@ -81,7 +86,8 @@ mod tests {
             assert_eq!(answer(&table, call).await.refusal(), (403, code));
         }
 
-        assert_eq!(table.meter.stop().calls, [""; 0]);
+        let calls = table.meter.stop().calls;
+        assert!(calls.iter().all(|call| call == "TransactWriteItems"), "told in the audit trail alone: {calls:?}");
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ struct AuditEntryView {
     id: AuditId,
     timestamp: String,
     action: AuditAction,
+    attempted: Option<AuditAction>,
     by: Option<String>,
     platform: Option<Platform>,
     account_id: Option<AccountId>,
@@ -50,6 +51,7 @@ impl From<AuditEntry> for AuditEntryView {
             timestamp: clock::rfc3339(entry.id.epoch_ms()),
             id: entry.id,
             action: entry.action,
+            attempted: entry.attempted,
             by: entry.by,
             platform: entry.platform,
             account_id: entry.account_id,
@@ -123,7 +125,7 @@ mod tests {
             .zip(items(&answer))
             .map(|((second, action, by), item)| {
                 json!({
-                    "id": item["id"], "timestamp": clock::rfc3339(at(*second)), "action": action, "by": by,
+                    "id": item["id"], "timestamp": clock::rfc3339(at(*second)), "action": action, "attempted": null, "by": by,
                     "platform": "whatsapp", "accountId": account.id,
                     "conversationId": null, "messageId": null, "quarantineId": null,
                 })

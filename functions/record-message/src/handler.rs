@@ -9,11 +9,11 @@ use shared::{
     content::{Content, ContentType, is_blank},
     event::Customer,
     http,
-    id::{AccountId, MessageId},
+    id::{AccountId, AuditId, MessageId, fingerprint},
     identity::Identity,
     message::{Direction, Sender},
     platform::Channel,
-    store::{Arrival, Message, Store, Stored, Thread},
+    store::{Arrival, AuditAction, AuditEntry, Message, Store, Stored, Thread},
     view::MessageView,
 };
 
@@ -70,7 +70,7 @@ struct Call {
 }
 
 pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> Result<Response<Body>> {
-    let caller = auth::caller(&request, claims, auth::RECORDERS)?;
+    let caller = auth::caller_or_told(&request, claims, auth::RECORDERS, store, AuditAction::Recorded).await?;
     let organization = &caller.organization;
     let channel = http::recorded_channel(&request)?;
     let RecordMessageRequest { customer, message, call } = http::body(&request, BODY_MAX_BYTES)?;
@@ -106,6 +106,16 @@ pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> 
     let thread = Thread { identity, channel, account, customer };
     let received = store.receive(organization, &thread, std::slice::from_ref(&arrival), now_us / 1000).await?;
 
+    if let Some(first) = received.first() {
+        // Of the same id whenever it is repeated: then it completes what a fault has left out, and tells nothing twice.
+        let recorded = AuditEntry {
+            id: AuditId::of(first.received_at / 1000, &fingerprint("recorded/1", external_id.as_bytes())),
+            conversation_id: Some(arrival.message.conversation_id.clone()),
+            message_id: Some(arrival.message.id.clone()),
+            ..AuditEntry::new(AuditAction::Recorded, Some(&caller.user), now_us / 1000)?
+        };
+        store.audit(organization, &recorded).await?;
+    }
     let conversation = store.conversation(organization, &thread.identity.conversation).await?;
     let conversation = conversation.ok_or_else(|| Error::internal("a conversation vanished while it was written"))?;
     let stored = store.message(organization, &conversation.id, &arrival.message.id).await?;
@@ -295,6 +305,7 @@ mod tests {
             assert_eq!(answer(&table, call).await.refusal(), (403, code));
         }
 
-        assert_eq!(table.meter.stop().calls, [""; 0]);
+        let calls = table.meter.stop().calls;
+        assert!(calls.iter().all(|call| call == "TransactWriteItems"), "told in the audit trail alone: {calls:?}");
     }
 }

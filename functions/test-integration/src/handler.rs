@@ -1,7 +1,15 @@
 //! Asks the provider how an integration is, and records what it said.
 
 use lambda_http::{Body, Request, Response, http::StatusCode};
-use shared::{Error, Result, auth, check::Checker, config::Claims, http, store::Store, view::IntegrationView};
+use shared::{
+    Error, Result, auth,
+    check::Checker,
+    clock,
+    config::Claims,
+    http,
+    store::{AuditAction, AuditEntry, Store},
+    view::IntegrationView,
+};
 
 /// What testing takes.
 pub(crate) struct Testing {
@@ -11,7 +19,8 @@ pub(crate) struct Testing {
 }
 
 pub(crate) async fn handle(testing: &Testing, request: Request) -> Result<Response<Body>> {
-    let caller = auth::caller(&request, &testing.claims, auth::ADMINS)?;
+    let caller =
+        auth::caller_or_told(&request, &testing.claims, auth::ADMINS, &testing.store, AuditAction::Tested).await?;
     let platform = http::platform(&request)?;
     let integration = testing.store.integration(&caller.organization, platform).await?;
     let integration = integration.ok_or(Error::IntegrationNotFound)?;
@@ -19,6 +28,8 @@ pub(crate) async fn handle(testing: &Testing, request: Request) -> Result<Respon
     let checked = testing.checker.check(&integration, None).await?;
 
     let integration = testing.store.record_check(&integration, checked.connection).await?;
+    let tested = AuditEntry::new(AuditAction::Tested, Some(&caller.user), clock::now_ms())?;
+    testing.store.audit(&caller.organization, &tested.about(platform, &integration.credentials.account)).await?;
     http::ok(StatusCode::OK, &IntegrationView::from(integration))
 }
 
@@ -198,6 +209,8 @@ mod tests {
             assert_eq!(stage.answer(call).await.refusal(), refusal);
         }
 
-        assert_eq!((stage.table.meter.stop().calls, stage.provider.calls()), (vec![], vec![]));
+        let calls = stage.table.meter.stop().calls;
+        assert!(calls.iter().all(|call| call == "TransactWriteItems"), "told in the audit trail alone: {calls:?}");
+        assert_eq!(stage.provider.calls(), [""; 0]);
     }
 }

@@ -149,6 +149,7 @@ fn changes(request: UpdateConversationRequest, caller: &Caller, now_us: i64) -> 
     let (assigned_to, if_assigned_to) = assignment(assigned_to, assign, caller)?;
     check_labels(labels.as_ref(), &add_labels, &remove_labels)?;
     Ok(Changes {
+        by: Some(caller.user.clone()),
         status,
         read_up_to,
         unread: read == Some(false),

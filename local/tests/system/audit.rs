@@ -16,6 +16,20 @@ fn the_trail_tells_who_did_what_newest_first_page_by_page() {
             assert_eq!(sent.status, 201);
         }
         organization.send(&conversation, json!({ "text": "A note", "type": "internal_note" })).await;
+        organization.update(&conversation, json!({ "status": "closed", "read": true })).await;
+        let test = "/api/v1/social-integrations/whatsapp/test";
+        assert_eq!(rig.api("POST", test, &organization.admin, Value::Null).await.0, 200);
+        let recorded = json!({
+            "customer": { "id": "visitor" }, "message": { "id": "m1", "sender": "customer", "text": "Is anybody there?" },
+        });
+        for status in [201, 200] {
+            let path = "/api/v1/channels/website/messages";
+            assert_eq!(rig.api("POST", path, &organization.service, recorded.clone()).await.0, status);
+        }
+        // However often it is tried.
+        for _ in 0..3 {
+            assert_eq!(rig.api("POST", test, &organization.operator, Value::Null).await.0, 403);
+        }
         // The same key again replaces nothing.
         organization.connect_account("whatsapp", &account.id).await;
         account.receive_body(format!("poison, no message {}", unique())).await;
@@ -29,17 +43,23 @@ fn the_trail_tells_who_did_what_newest_first_page_by_page() {
         let trail = organization.audit().await;
 
         let told: Vec<_> = trail.iter().map(|entry| (text(&entry["action"]), text(&entry["by"]))).collect();
-        // A repeated request sends nothing, a note goes to nobody, and what stays in quarantine was not replayed.
+        // A repeated request does nothing, and what stays in quarantine was not replayed.
         let expected = [
             ("deleted", "ada"),
             ("connected", "ada"),
             ("disconnected", "ada"),
             ("connected", "ada"),
+            ("refused", "olga"),
+            ("recorded", "chatbot"),
+            ("tested", "ada"),
+            ("status_changed", "olga"),
+            ("note_added", "olga"),
             ("sent", "olga"),
             ("connected", "ada"),
         ];
         assert_eq!(told, expected);
-        let sent = &trail[4];
+        assert_eq!((&trail[4]["attempted"], &trail[0]["attempted"]), (&json!("tested"), &Value::Null));
+        let sent = &trail[9];
         assert_eq!(sent["conversationId"], conversation["id"]);
         let messages = rig
             .api(
@@ -63,7 +83,9 @@ fn the_trail_tells_who_did_what_newest_first_page_by_page() {
         let of_this = format!("ORG#{}#AUDIT", organization.id);
         for item in items(rig).await.iter().filter(|item| item["pk"]["S"] == of_this) {
             let whole = item.to_string();
-            for secret in ["Yes, it is", "blue one", "491713920012", "sim_whatsapp", key.as_str()] {
+            for secret in
+                ["Yes, it is", "A note", "anybody", "visitor", "blue one", "491713920012", "sim_whatsapp", key.as_str()]
+            {
                 assert!(!whole.contains(secret), "{whole}");
             }
             assert!(item["expiresAt"]["N"].is_string(), "{whole}");

@@ -1,16 +1,18 @@
 //! The audit trail: who did what. An entry is written with its effect, never changed, and holds no secret, text, name or phone number.
 
+use std::collections::HashSet;
+
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Expression, Store,
+    Conversation, Expression, Store,
     expression::{n, s},
     fault, keys, read, with_key, write,
 };
 use crate::{
     error::{Error, Result},
-    id::{AccountId, AuditId, ConversationId, MessageId, OrganizationId, QuarantineId},
+    id::{AccountId, AuditId, ConversationId, MessageId, OrganizationId, QuarantineId, fingerprint},
     platform::Platform,
 };
 
@@ -38,6 +40,22 @@ pub enum AuditAction {
     Sent,
     /// An entry of the quarantine was received again.
     Replayed,
+    /// Who runs the service had an entry of the quarantine received that another organization's token had brought.
+    ReplayedByService,
+    /// An integration was tested.
+    Tested,
+    /// An internal note was written.
+    NoteAdded,
+    /// The status of a conversation was changed.
+    StatusChanged,
+    /// A conversation was assigned to somebody, or to nobody.
+    Assigned,
+    /// The labels of a conversation were changed.
+    LabelsChanged,
+    /// A message of the platform's own chatbot or telephony was recorded.
+    Recorded,
+    /// Somebody tried what their role may not do; told once an hour for each user and action.
+    Refused,
 }
 
 /// Something that was done.
@@ -48,6 +66,9 @@ pub struct AuditEntry {
     pub id: AuditId,
     /// What was done.
     pub action: AuditAction,
+    /// What a refused user tried to do.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub attempted: Option<AuditAction>,
     /// The user who did it; `None`: the service itself.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub by: Option<String>,
@@ -71,6 +92,10 @@ pub struct AuditEntry {
 /// How long an entry is kept: a year and a month, so that a yearly review finds the whole year. Sends are most of it, at some
 /// 250 bytes each.
 const TTL_SECS: i64 = 400 * 24 * 60 * 60;
+/// A refused attempt is told once in so long for each user and action: who goes on trying writes no more than that.
+const REFUSED_ONCE_IN_MS: i64 = 60 * 60 * 1000;
+/// How many refused attempts a process remembers.
+const REFUSED_MAX: usize = 1000;
 
 impl AuditEntry {
     /// Something that is done now by a user, or by the service.
@@ -83,6 +108,7 @@ impl AuditEntry {
         Ok(Self {
             id: AuditId::of(now_ms, &hex::encode(random)),
             action,
+            attempted: None,
             by: by.map(str::to_owned),
             platform: None,
             account_id: None,
@@ -106,14 +132,75 @@ impl Store {
         Ok(TransactWriteItem::builder().put(put.build().map_err(Error::internal)?).build())
     }
 
-    /// Writes an entry whose effect was not in the table. Harmless to repeat.
+    /// Writes an entry beside its effect. One that is there stays as it is, so that it is harmless to repeat.
     ///
     /// # Errors
     /// When the table does not answer.
     pub async fn audit(&self, organization: &OrganizationId, entry: &AuditEntry) -> Result<()> {
-        let request = self.client.put_item().table_name(&self.table).set_item(Some(item(organization, entry)?));
-        let _turn = self.turn().await?;
-        request.send().await.map(drop).map_err(|error| fault("PutItem", &error))
+        let key = keys::audit(organization, &entry.id);
+        self.put_if_absent(&key, item(organization, entry)?).await.map(drop)
+    }
+
+    /// Writes what a user has changed of a conversation, of what others see.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub(super) async fn audit_changes(
+        &self,
+        organization: &OrganizationId,
+        by: &str,
+        before: &Conversation,
+        after: &Conversation,
+        now_ms: i64,
+    ) -> Result<()> {
+        let changes = [
+            (AuditAction::StatusChanged, before.status != after.status),
+            (AuditAction::Assigned, before.assigned_to != after.assigned_to),
+            (AuditAction::LabelsChanged, before.labels != after.labels),
+        ];
+        for (action, _) in changes.into_iter().filter(|(_, changed)| *changed) {
+            let entry =
+                AuditEntry { conversation_id: Some(after.id.clone()), ..AuditEntry::new(action, Some(by), now_ms)? };
+            self.audit(organization, &entry).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes that a user's attempt was refused, once an hour for each user and action: a process remembers what it wrote, and the
+    /// table what another one did.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn audit_refusal(
+        &self,
+        organization: &OrganizationId,
+        user: &str,
+        attempted: AuditAction,
+        now_ms: i64,
+    ) -> Result<()> {
+        let hour = now_ms / REFUSED_ONCE_IN_MS;
+        let attempt = fingerprint("refused/1", format!("{attempted:?}/{hour}/{user}").as_bytes());
+        let key = keys::refusal(organization, &attempt);
+        if !self.refusals.lock().is_ok_and(|mut known| remember(&mut known, format!("{}{attempt}", key.pk))) {
+            return Ok(());
+        }
+        let absent = Expression::default().if_item_absent();
+        let mut marker = with_key(super::Item::new(), &key);
+        marker.insert(keys::EXPIRES_AT.into(), n((hour + 2) * REFUSED_ONCE_IN_MS / 1000));
+        let marker = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(marker))
+            .set_condition_expression(absent.conditions())
+            .set_expression_attribute_names(absent.names())
+            .build()
+            .map_err(Error::internal)?;
+        let entry =
+            AuditEntry { attempted: Some(attempted), ..AuditEntry::new(AuditAction::Refused, Some(user), now_ms)? };
+        let writes = vec![TransactWriteItem::builder().put(marker).build(), self.audit_write(organization, &entry)?];
+        match self.transact(writes, |_| Error::Conflict).await {
+            Ok(()) | Err(Error::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Up to `limit` entries before `before`, newest first, and where the next page begins.
@@ -150,6 +237,14 @@ impl Store {
         let next = entries.last().filter(|_| more).map(|entry| entry.id.clone());
         Ok((entries, next))
     }
+}
+
+/// Whether it is remembered only now.
+fn remember(known: &mut HashSet<String>, attempt: String) -> bool {
+    if known.len() >= REFUSED_MAX {
+        known.clear();
+    }
+    known.insert(attempt)
 }
 
 fn item(organization: &OrganizationId, entry: &AuditEntry) -> Result<super::Item> {

@@ -166,6 +166,8 @@ pub enum Assignee {
 /// What an operator changes.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
+    /// The user who changes it, for the audit trail.
+    pub by: Option<String>,
     /// Open or closed.
     pub status: Option<ConversationStatus>,
     /// Everything that came until then (epoch microseconds) is read.
@@ -723,7 +725,13 @@ impl Store {
             expression = with_assignee(expression, changes, &conversation)?;
             expression = with_labels(expression, changes, &conversation)?;
             match self.update(&keys::conversation(organization, &conversation.id), expression).await? {
-                Written::Done(item) => return read(item),
+                Written::Done(item) => {
+                    let changed = read(item)?;
+                    if let Some(by) = &changes.by {
+                        self.audit_changes(organization, by, &conversation, &changed, now_ms).await?;
+                    }
+                    return Ok(changed);
+                }
                 Written::Refused(_) => {}
             }
         }

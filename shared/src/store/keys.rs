@@ -15,6 +15,7 @@
 //! | what waits there for an organization, by account, newest first | `inbox` | `ORG#<org>#QUARANTINE#<platform>#<accountId>` | `<receivedAt>-<hash>` |
 //! | what waits there for whoever owns an account, newest first | `inbox` | `QUARANTINE#<platform>#<accountId>` | same |
 //! | what was done in an organization, newest first (TTL 400 d) | – | `ORG#<org>#AUDIT` | `<epoch ms>-<hash>` |
+//! | whether a refused attempt was told this hour (TTL 2 h) | – | `ORG#<org>#REFUSED` | `<hash>` |
 //! | integrations whose check is due, in 4 shards | `inbox` | `CHECK#<shard>` | `<due, epoch ms>#<org>#<platform>` |
 //!
 //! Every write of tenant data has the organization in its partition key.
@@ -166,6 +167,12 @@ pub fn audit_partition(organization: &OrganizationId) -> String {
 #[must_use]
 pub fn audit(organization: &OrganizationId, id: &AuditId) -> Key {
     Key { pk: audit_partition(organization), sk: id.to_string() }
+}
+
+/// That a refused attempt is in the audit trail.
+#[must_use]
+pub fn refusal(organization: &OrganizationId, attempt: &str) -> Key {
+    Key { pk: format!("ORG#{organization}#REFUSED"), sk: attempt.to_owned() }
 }
 
 /// Integrations wait for their check in so many partitions of the index.

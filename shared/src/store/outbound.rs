@@ -80,7 +80,7 @@ struct Attempt<'a> {
     key: &'a str,
     body: String,
     message: Message,
-    audit: Option<AuditEntry>,
+    audit: AuditEntry,
     news: Option<Activity>,
     now_ms: i64,
 }
@@ -122,12 +122,8 @@ impl Store {
         };
         let news = Some(reply_activity(conversation, &message));
         let body = reply.fingerprint();
-        let audit = AuditEntry {
-            conversation_id: Some(writing.conversation.clone()),
-            message_id: Some(message.id.clone()),
-            ..AuditEntry::new(AuditAction::Sent, Some(writing.operator), now_us / 1000)?
-        };
-        let attempt = Attempt { key: writing.key, body, message, audit: Some(audit), news, now_ms: now_us / 1000 };
+        let audit = written(AuditAction::Sent, writing, &message, now_us / 1000)?;
+        let attempt = Attempt { key: writing.key, body, message, audit, news, now_ms: now_us / 1000 };
         self.begin(organization, attempt).await
     }
 
@@ -145,7 +141,8 @@ impl Store {
         let message = outbound(writing, &note.text, now_us)?;
         let message = Message { message_type: MessageType::InternalNote, answer: Some(Answer::Accepted), ..message };
         let body = fingerprint("note/1", note.text.as_bytes());
-        let attempt = Attempt { key: writing.key, body, message, audit: None, news: None, now_ms: now_us / 1000 };
+        let audit = written(AuditAction::NoteAdded, writing, &message, now_us / 1000)?;
+        let attempt = Attempt { key: writing.key, body, message, audit, news: None, now_ms: now_us / 1000 };
         self.begin(organization, attempt).await
     }
 
@@ -224,7 +221,7 @@ impl Store {
                 put(with_key(message.to_item()?, &message_key), &absent)?,
             ];
             writes.extend(telling.clone());
-            writes.extend(audit.iter().map(|audit| self.audit_write(organization, audit)).collect::<Result<Vec<_>>>()?);
+            writes.push(self.audit_write(organization, &audit)?);
             let refused = |position| {
                 if position == NEWS && telling.is_some() { Error::Conflict } else { Error::IdempotencyKeyReused }
             };
@@ -343,6 +340,15 @@ pub struct Outcome {
     pub external_id: Option<ExternalId>,
     /// Why it failed.
     pub error: Option<ProviderError>,
+}
+
+/// That an operator wrote a message.
+fn written(action: AuditAction, writing: Writing<'_>, message: &Message, now_ms: i64) -> Result<AuditEntry> {
+    Ok(AuditEntry {
+        conversation_id: Some(writing.conversation.clone()),
+        message_id: Some(message.id.clone()),
+        ..AuditEntry::new(action, Some(writing.operator), now_ms)?
+    })
 }
 
 /// An outbound message of an operator, with an id that no other attempt has.

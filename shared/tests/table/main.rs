@@ -2,6 +2,7 @@
 //! `DynamoDB` engine, or on another one that `DYNAMODB_ENDPOINT` names.
 #![expect(clippy::unwrap_used, reason = "in tests")]
 
+mod audit;
 mod changes;
 mod claims;
 mod converge;
