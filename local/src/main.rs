@@ -107,9 +107,19 @@ enum Command {
         /// Only what is there for this reason
         #[arg(long)]
         reason: Option<String>,
-        /// Take what came with another organization's token as the provider's own word; look at it first, it may be forged
+        /// Only what is about this account, such as whatsapp/700100200300402
+        #[arg(long, value_name = "PLATFORM/ID")]
+        account: Option<String>,
+        /// Count what waits, and receive nothing
         #[arg(long)]
+        dry_run: bool,
+        /// Take what another organization's token brought for --account as the provider's own word. It may be forged: without
+        /// --token-of it is only counted
+        #[arg(long, requires = "account")]
         trust_tokens: bool,
+        /// Confirms whose tokens are trusted
+        #[arg(long, value_name = "ORGANIZATION", requires = "trust_tokens")]
+        token_of: Option<String>,
         /// Where `DynamoDB` is; AWS where only --table is given
         #[arg(long, value_name = "URL")]
         endpoint: Option<String>,
@@ -187,8 +197,8 @@ async fn run(mut arguments: Arguments) -> Result<()> {
             return wreck(arguments, (first, last, minutes, events), json).await;
         }
         Some(Command::Instructions { json }) => return count_instructions(arguments, json).await,
-        Some(Command::Replay { day, reason, trust_tokens, endpoint, table }) => {
-            let replay = Replay { day, reason, trust_tokens, endpoint, table };
+        Some(Command::Replay { day, reason, account, dry_run, trust_tokens, token_of, endpoint, table }) => {
+            let replay = Replay { day, reason, account, dry_run, trust_tokens, token_of, endpoint, table };
             let tally = replay::run(&replay, &arguments.options()?, |text| eprintln!("{text}")).await?;
             println!("{}", serde_json::to_string(&tally).unwrap_or_default());
             return Ok(());

@@ -29,8 +29,15 @@ pub struct Replay {
     pub day: String,
     /// Only what is there for this reason.
     pub reason: Option<String>,
-    /// Takes what came with another organization's token as the provider's own word.
+    /// Only what is about this account: `<platform>/<account id>`.
+    pub account: Option<String>,
+    /// Counts what waits, and receives nothing.
+    pub dry_run: bool,
+    /// Takes what another organization's token brought for the account as the provider's own word; only counts it without
+    /// `token_of`.
     pub trust_tokens: bool,
+    /// Confirms whose tokens are trusted.
+    pub token_of: Option<String>,
     /// Where `DynamoDB` is; on AWS, where a table is given and no endpoint.
     pub endpoint: Option<String>,
     /// The table; that of the system that runs on this machine, where none is given.
@@ -38,7 +45,7 @@ pub struct Replay {
 }
 
 /// How many entries came to what.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Have found their place.
     pub replayed: u64,
@@ -46,6 +53,12 @@ pub struct Tally {
     pub stay: u64,
     /// Could not be read or stored now.
     pub failed: u64,
+    /// Of a dry run: what waits, as the function tells it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Value>,
+    /// The organization that has the account now.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub receiver: Value,
 }
 
 /// Replays to the end of the day.
@@ -84,19 +97,31 @@ pub async fn run(replay: &Replay, options: &Options, say: impl Fn(&str)) -> Resu
 async fn to_the_end(replay: &Replay, lambda: &Lambda, logs: &Path) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut after = Value::Null;
+    let account = match replay.account.as_deref().map(|account| account.split_once('/')) {
+        None => Value::Null,
+        Some(Some((platform, id))) => json!({ "platform": platform, "accountId": id }),
+        Some(None) => {
+            return Err(Error::Setting("--account is PLATFORM/ID, such as whatsapp/700100200300402".to_owned()));
+        }
+    };
     loop {
         let event = json!({
-            "day": replay.day, "reason": replay.reason, "trustTokens": replay.trust_tokens, "after": after,
+            "day": replay.day, "reason": replay.reason, "account": account, "after": after,
+            "dryRun": replay.dry_run, "trustTokens": replay.trust_tokens, "tokenOf": replay.token_of,
         });
         let answer = lambda.invoke(FUNCTION, event.to_string().into_bytes()).await.map_err(|failure| {
             Error::Setting(format!("{failure}; see {}", logs.join(format!("{FUNCTION}.log")).display()))
         })?;
-        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        let mut answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
         let count = |name: &str| answer[name].as_u64().unwrap_or_default();
         tally.replayed += count("replayed");
         tally.stay += count("stay");
         tally.failed += count("failed");
-        after = answer["next"].clone();
+        if let Value::Array(waiting) = answer["waiting"].take() {
+            tally.waiting.extend(waiting);
+        }
+        tally.receiver = answer["receiver"].take();
+        after = answer["next"].take();
         if after.is_null() {
             return Ok(tally);
         }

@@ -24,6 +24,10 @@ use crate::{
 
 /// How many accounts of one delivery are worked on at once.
 const ACCOUNTS: usize = 8;
+/// The most accounts that are looked up for one delivery: as many as the provider has updates in one.
+const ACCOUNTS_MAX: usize = 1000;
+/// The same for a delivery with the token of an account: it comes for one API key.
+const ACCOUNTS_OF_TOKEN_MAX: usize = 100;
 /// How many events are put into quarantine at once.
 const PUTS: usize = 32;
 /// How long an account's owner is believed without being asked for again.
@@ -40,6 +44,7 @@ pub const ACCOUNT_NOT_PROVEN: &str = "account that nobody has proven to own";
 pub const TOKEN_OF_ANOTHER: &str = "token of another organization";
 /// Why an event has no place: it happened before its account's owner had the account, and another organization did.
 pub const OF_FORMER_OWNER: &str = "of the time of a former owner";
+const TOO_MANY_ACCOUNTS: &str = "the delivery names too many accounts";
 const NO_ACCOUNT: &str = "no account named";
 const OTHER_OWNER: &str = "account of another organization now";
 const DISCONNECTED: &str = "the integration is disconnected";
@@ -105,6 +110,10 @@ impl Delivery<'_> {
                 (None, _) => homeless.push((NO_ACCOUNT, event)),
             }
         }
+        if by_account.len() > self.accounts_max() {
+            let kept = self.misfits.keep_whole(self.store, TOO_MANY_ACCOUNTS, body, self.now_ms()).await;
+            return Received { counts: or_failed(kept), platform, ..Received::default() };
+        }
         let mut accounts = stream::iter(by_account)
             .map(|((platform, account), events)| self.receive_of_account(platform, account, events))
             .buffer_unordered(ACCOUNTS);
@@ -114,6 +123,8 @@ impl Delivery<'_> {
             organizations.insert(organization);
         }
         counts += self.keep(None, None, homeless).await;
+        let rest = self.misfits.keep_rest(self.store, body, self.now_ms()).await;
+        counts += or_failed(rest.map(|()| Counts::default()));
         let organization = organizations.pop_first().flatten().filter(|_| organizations.is_empty());
         Received { counts, platform, organization, oldest_ms }
     }
@@ -124,6 +135,13 @@ impl Delivery<'_> {
 
     fn is_replay(&self) -> bool {
         matches!(self.misfits, Misfits::Stay(_))
+    }
+
+    fn accounts_max(&self) -> usize {
+        match self.proof {
+            Proof::Account { .. } if !self.is_replay() => ACCOUNTS_OF_TOKEN_MAX,
+            _ => ACCOUNTS_MAX,
+        }
     }
 
     /// The account that an event is about: its own word, or the token's where an old flat body names none.

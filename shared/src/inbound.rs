@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
 };
 
 use futures_util::{StreamExt, stream};
@@ -83,10 +83,26 @@ pub struct Inbound<'a> {
 #[derive(Debug)]
 pub enum Misfits<'a> {
     /// It goes into quarantine, with what its delivery proved.
-    Quarantine(&'a Proof),
+    Quarantine(&'a Proof, Mutex<Room>),
     /// It is there already, and stays: the first reason is told.
     Stay(OnceLock<&'static str>),
 }
+
+/// How much more of one delivery goes into quarantine item by item.
+#[derive(Debug)]
+pub struct Room {
+    items: usize,
+    /// What they take beyond themselves and [`SURROUNDINGS_BYTES`].
+    bytes: usize,
+    is_over: bool,
+}
+
+/// The most items of one delivery that are kept by themselves: as many as the provider sends at once.
+const ITEMS_MAX: usize = 1000;
+/// What stands around an item in the provider's deliveries, and more.
+const SURROUNDINGS_BYTES: usize = 512;
+/// Why a delivery is kept whole.
+const TOO_MUCH: &str = "too much for the quarantine of single items";
 
 /// Something that has no place.
 #[derive(Clone, Copy, Debug)]
@@ -101,24 +117,63 @@ pub struct Misfit<'a> {
     pub owner: Option<&'a OrganizationId>,
 }
 
-impl Misfits<'_> {
-    /// Keeps an event that has no place.
+impl<'a> Misfits<'a> {
+    /// Of a delivery of that size, which proves that.
+    #[must_use]
+    pub fn of_delivery(proof: &'a Proof, size_bytes: usize) -> Self {
+        Self::Quarantine(proof, Mutex::new(Room { items: ITEMS_MAX, bytes: size_bytes, is_over: false }))
+    }
+
+    /// Keeps an event that has no place: as a delivery of its own. What stands around it comes with each, so that a delivery might
+    /// become many times as large: when there is no room left, it is for [`Self::keep_rest`].
     ///
     /// # Errors
     /// When the table does not answer.
     pub async fn keep(&self, store: &Store, misfit: Misfit<'_>, now_ms: i64) -> Result<Counts> {
         let Misfit { reason, event, account, owner } = misfit;
-        let delivery = || event.place.delivery_of(&event.raw).to_string();
-        let (delivery, identity) = match self {
-            Self::Stay(_) => (String::new(), None),
-            // The same event comes in other company when the provider repeats it.
-            Self::Quarantine(_) if event.place.is_item() => (delivery(), Some(event.raw.to_string())),
-            Self::Quarantine(_) => (delivery(), None),
+        if self.is_over() {
+            return Ok(Counts { quarantined: 1, ..Counts::default() });
+        }
+        let (delivery, raw) = match self {
+            Self::Stay(_) => Default::default(),
+            Self::Quarantine(..) => (event.place.delivery_of(&event.raw).to_string(), event.raw.to_string()),
         };
+        if !self.takes(delivery.len().saturating_sub(raw.len() + SURROUNDINGS_BYTES)) {
+            return Ok(Counts { quarantined: 1, ..Counts::default() });
+        }
+        // The same event comes in other company when the provider repeats it.
+        let identity = if event.place.is_item() { raw.as_bytes() } else { delivery.as_bytes() };
         let (kind, platform) = (kind(&event.kind), Some(event.platform));
-        let identity = identity.as_ref().unwrap_or(&delivery).as_bytes();
         let delivery = delivery.as_bytes();
         self.keep_delivery(store, Kept { reason, kind, platform, account, owner, identity, delivery }, now_ms).await
+    }
+
+    /// Keeps the delivery whole where not everything in it that has no place was kept by itself. What has found its place meets
+    /// itself when the delivery is replayed.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn keep_rest(&self, store: &Store, delivery: &[u8], now_ms: i64) -> Result<()> {
+        if self.is_over() { self.keep_whole(store, TOO_MUCH, delivery, now_ms).await.map(drop) } else { Ok(()) }
+    }
+
+    /// Whether there is no room left for items by themselves.
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Quarantine(_, room) => room.lock().is_ok_and(|room| room.is_over),
+            Self::Stay(_) => false,
+        }
+    }
+
+    /// Whether there is room for another item, with so much beyond itself.
+    fn takes(&self, bytes: usize) -> bool {
+        let Self::Quarantine(_, room) = self else { return true };
+        let Ok(mut room) = room.lock() else { return true };
+        match (room.items.checked_sub(1), room.bytes.checked_sub(bytes)) {
+            (Some(items), Some(bytes)) => (room.items, room.bytes) = (items, bytes),
+            _ => room.is_over = true,
+        }
+        !room.is_over
     }
 
     /// Keeps a whole delivery that cannot be taken apart; a token tells whose it is.
@@ -133,8 +188,8 @@ impl Misfits<'_> {
         now_ms: i64,
     ) -> Result<Counts> {
         let (platform, account) = match self {
-            Self::Quarantine(Proof::Account { platform, account, .. }) => (Some(*platform), Some(account)),
-            Self::Quarantine(Proof::Global) | Self::Stay(_) => (None, None),
+            Self::Quarantine(Proof::Account { platform, account, .. }, _) => (Some(*platform), Some(account)),
+            Self::Quarantine(Proof::Global, _) | Self::Stay(_) => (None, None),
         };
         let kind = QuarantineKind::Delivery;
         let kept = Kept { reason, kind, platform, account, owner: None, identity: delivery, delivery };
@@ -144,7 +199,7 @@ impl Misfits<'_> {
     async fn keep_delivery(&self, store: &Store, kept: Kept<'_>, now_ms: i64) -> Result<Counts> {
         let Kept { reason, kind, platform, account, owner, identity, delivery } = kept;
         let proof = match self {
-            Self::Quarantine(proof) => proof,
+            Self::Quarantine(proof, _) => proof,
             Self::Stay(first) => {
                 first.get_or_init(|| reason);
                 return Ok(Counts { quarantined: 1, ..Counts::default() });

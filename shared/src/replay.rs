@@ -5,13 +5,17 @@ use std::sync::OnceLock;
 use futures_util::{StreamExt, stream};
 
 use crate::{
+    clock,
     delivery::{Delivery, OF_FORMER_OWNER, Owners},
     error::{Error, Result},
     id::{AccountId, OrganizationId, QuarantineId},
     inbound::{Counts, Misfits},
     metrics,
     platform::Platform,
-    store::{Audience, Claim, Integration, OwnAccount, OwnerStatus, QuarantineEntry, QuarantineKind, Store},
+    store::{
+        Audience, AuditAction, Claim, Integration, OwnAccount, OwnerStatus, QuarantineEntry, QuarantineKind, Store,
+        keys,
+    },
     webhook_token::Proof,
 };
 
@@ -59,7 +63,16 @@ pub async fn entry_of(
     organization: &OrganizationId,
     id: &QuarantineId,
 ) -> Result<Option<QuarantineEntry>> {
-    let Some(entry) = store.any_quarantined(id).await? else { return Ok(None) };
+    let day = clock::day(id.epoch_ms());
+    let own = keys::quarantine_partition(&day, Some(organization), None);
+    let mut found = store.any_quarantined(&own, id).await?;
+    if found.is_none() {
+        for OwnAccount { platform, id: account, .. } in accounts(store, organization).await? {
+            let partition = keys::quarantine_partition(&day, None, Some((platform, &account)));
+            found = found.or(store.any_quarantined(&partition, id).await?);
+        }
+    }
+    let Some(entry) = found else { return Ok(None) };
     let (Some(platform), Some(account)) = (entry.platform, &entry.account_id) else { return Ok(None) };
     let own = async || own_account(store, organization, platform, account).await;
     let is_theirs = match entry.audience() {
@@ -78,8 +91,9 @@ pub enum By<'a> {
     User(&'a OrganizationId, &'a str),
     /// The service itself, for whoever owns the account now.
     Service,
-    /// Who runs the service, and takes it as the provider's own word, whatever it came with.
-    TrustingOperator,
+    /// Who runs the service, and takes it as the provider's own word, whatever it came with: for that organization alone, which
+    /// owns the account.
+    TrustedOperator(&'a OrganizationId),
 }
 
 /// Receives an entry again. Harmless to repeat: its events meet themselves, and it is marked when all have found their place.
@@ -91,12 +105,12 @@ pub async fn replay(store: &Store, entry: &QuarantineEntry, by: By<'_>, now_us: 
         return Ok(Replayed::Before);
     }
     let body = store.quarantined_delivery(entry).await?;
-    let only_for = match entry.audience() {
-        Audience::Organization(organization) => Some(organization),
-        Audience::Owner | Audience::Operator => None,
+    let only_for = match (by, entry.audience()) {
+        (By::TrustedOperator(organization), _) | (_, Audience::Organization(organization)) => Some(organization),
+        (_, Audience::Owner | Audience::Operator) => None,
     };
     let misfits = Misfits::Stay(OnceLock::new());
-    let proof = if matches!(by, By::TrustingOperator) { &Proof::Global } else { &entry.proof };
+    let proof = if matches!(by, By::TrustedOperator(_)) { &Proof::Global } else { &entry.proof };
     let owners = &Owners::default();
     let delivery = Delivery { store, owners, proof, now_us, misfits: &misfits, only_for };
     let counts = delivery.receive(&body, entry.received_at).await.counts;
@@ -113,11 +127,12 @@ pub async fn replay(store: &Store, entry: &QuarantineEntry, by: By<'_>, now_us: 
         }
         return Ok(Replayed::Stays(reason));
     }
-    let user = match by {
-        By::User(organization, user) => Some((organization, user)),
-        By::Service | By::TrustingOperator => None,
+    let told = match by {
+        By::User(organization, user) => Some((organization, AuditAction::Replayed, Some(user))),
+        By::TrustedOperator(organization) => Some((organization, AuditAction::ReplayedByService, None)),
+        By::Service => None,
     };
-    store.mark_replayed(entry, user, now_us / 1000).await?;
+    store.mark_replayed(entry, told, now_us / 1000).await?;
     metrics::replayed();
     Ok(Replayed::Now(counts))
 }

@@ -47,7 +47,7 @@ pub use integration::{
 };
 pub use message::{Message, MessageType, ReactionEntry, Received};
 pub use outbound::{Answer, Begun, Note, Outcome, Reply, Writing, unique_name};
-pub use quarantine::{Audience, QuarantineEntry, QuarantineKind, QuarantinePage, Quarantined};
+pub use quarantine::{Audience, Chosen, QuarantineEntry, QuarantineKind, QuarantinePage, Quarantined};
 pub use status::{Change, Update};
 pub use thread::{Arrival, Thread};
 
@@ -78,6 +78,8 @@ pub struct Store {
     requests: Semaphore,
     /// Aliases that were followed: they never change, so a process follows each once.
     aliases: Mutex<HashMap<ConversationId, ConversationId>>,
+    /// The partitions of the quarantine whose names are stored already: a process stores each once.
+    partitions: Mutex<HashSet<String>>,
     /// The refused attempts that are in the audit trail already.
     refusals: Mutex<HashSet<String>>,
 }
@@ -108,6 +110,7 @@ impl Store {
             table: table.into(),
             requests: Semaphore::new(REQUESTS),
             aliases: Mutex::default(),
+            partitions: Mutex::default(),
             refusals: Mutex::default(),
         }
     }

@@ -15,8 +15,8 @@ use shared::{
     message::{Sender, Status},
     platform::{Channel, Platform},
     store::{
-        AuditEntry, Claim, ConnectionStatus, Conversation, ConversationStatus, Credentials, ExternalId, InboxFilter,
-        Integration, Message, OwnAccount, QuarantineEntry, Store,
+        AuditEntry, Chosen, Claim, ConnectionStatus, Conversation, ConversationStatus, Credentials, ExternalId,
+        InboxFilter, Integration, Message, OwnAccount, QuarantineEntry, Store,
     },
     vault::SealedKey,
     webhook_token::Proof,
@@ -69,7 +69,7 @@ impl Account {
     /// What a delivery does.
     pub async fn deliver(&self, store: &Store, now_us: i64, events: Vec<Event>) -> Counts {
         let Self { organization, platform, id: account } = self;
-        let misfits = &Misfits::Quarantine(&Proof::Global);
+        let misfits = &Misfits::of_delivery(&Proof::Global, 0);
         Inbound { store, organization, platform: *platform, account, now_us, misfits }.apply(events).await
     }
 
@@ -350,8 +350,22 @@ fn whatsapp_delivery(account: &AccountId, items: &str, item: &Value) -> String {
 
 /// A delivery comes at that time, and proves that. What has no place is in quarantine then.
 pub async fn arrives(store: &Store, proof: &Proof, body: &str, now_ms: i64) {
-    let (owners, misfits) = (&Owners::default(), &Misfits::Quarantine(proof));
+    let (owners, misfits) = (&Owners::default(), &Misfits::of_delivery(proof, body.len()));
     let delivery = Delivery { store, owners, proof, now_us: now_ms * 1000, misfits, only_for: None };
     let received = delivery.receive(body.as_bytes(), now_ms).await;
     assert_eq!(received.counts.failed, 0, "{received:?}");
+}
+
+/// All that came on that day and is in quarantine for that reason.
+pub async fn kept_on(store: &Store, day: &str, reason: &str) -> Vec<QuarantineEntry> {
+    let chosen = Chosen { reason: Some(reason), account: None };
+    let (mut entries, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.quarantine_of_day(day, chosen, after.as_deref(), 100).await.unwrap();
+        entries.extend(page.entries);
+        after = page.next;
+        if after.is_none() {
+            return entries;
+        }
+    }
 }

@@ -97,7 +97,7 @@ async fn deliver(webhook: &Webhook, request: &Request) -> Response<Body> {
     };
     let now_us = clock::now_us();
     let (store, owners) = (&webhook.store, &webhook.owners);
-    let misfits = &Misfits::Quarantine(&proof);
+    let misfits = &Misfits::of_delivery(&proof, body.len());
     let delivery = Delivery { store, owners, proof: &proof, now_us, misfits, only_for: None };
     let (received, ()) = tokio::join!(delivery.receive(body, now_us / 1000), webhook.refresh_secrets());
     metrics::delivery(&received, received.oldest_ms.map(|oldest_ms| clock::now_ms() - oldest_ms));

@@ -1,12 +1,14 @@
 //! Receives again what a day left in quarantine, of all organizations: after a new version understands more, or an account is connected.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use shared::{
     Error, Result, clock,
+    id::{AccountId, OrganizationId},
+    platform::Platform,
     replay::{self, By, Tally},
-    store::Store,
+    store::{Chosen, QuarantineEntry, Store},
 };
 use tracing::info;
 
@@ -14,6 +16,8 @@ use tracing::info;
 const BATCH: usize = 100;
 /// No batch is begun when less is left.
 const LAST_BATCH: Duration = Duration::from_secs(30);
+/// No batch is begun when there are more lines to answer: Lambda takes six megabytes.
+const WAITING_MAX: usize = 5000;
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]
@@ -23,11 +27,26 @@ pub(crate) struct ReplayQuarantineDayRequest {
     day: String,
     /// Only what is there for this reason.
     reason: Option<String>,
+    /// Only what is about this account.
+    account: Option<Account>,
     /// Goes on where an earlier run ended: its `next`.
     after: Option<String>,
-    /// Takes what came with another organization's token as the provider's own word. Look at it first: it may be forged.
+    /// Counts what waits, and receives nothing.
+    #[serde(default)]
+    dry_run: bool,
+    /// Takes what another organization's token brought for the account as the provider's own word. It may be forged: without
+    /// `token_of` it is only counted.
     #[serde(default)]
     trust_tokens: bool,
+    /// Confirms whose tokens are trusted: only what they brought is received.
+    token_of: Option<OrganizationId>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Account {
+    platform: Platform,
+    account_id: AccountId,
 }
 
 /// What came of it.
@@ -36,8 +55,43 @@ pub(crate) struct ReplayQuarantineDayRequest {
 pub(crate) struct ReplayQuarantineDayResponse {
     #[serde(flatten)]
     tally: Tally,
+    /// Of a dry run: what waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<Vec<Waiting>>,
+    /// The organization that has the account that was asked for: it would receive what is replayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receiver: Option<OrganizationId>,
     /// Where to go on; null at the end.
     next: Option<String>,
+}
+
+/// So much waits alike.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Waiting {
+    #[serde(flatten)]
+    alike: Alike,
+    count: usize,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Alike {
+    reason: String,
+    platform: Option<Platform>,
+    account_id: Option<AccountId>,
+    /// Who owned the account when it came.
+    owner_id: Option<OrganizationId>,
+    /// Whose token brought it; null: the provider's own word.
+    token_of: Option<OrganizationId>,
+}
+
+impl Alike {
+    fn of(entry: QuarantineEntry) -> Self {
+        let token_of = entry.proof.organization().cloned();
+        let QuarantineEntry { reason, platform, account_id, owner_id, .. } = entry;
+        Self { reason, platform, account_id, owner_id, token_of }
+    }
 }
 
 /// `deadline_ms` is when Lambda ends the function.
@@ -46,26 +100,56 @@ pub(crate) async fn handle(
     request: &ReplayQuarantineDayRequest,
     deadline_ms: u64,
 ) -> Result<ReplayQuarantineDayResponse> {
-    let ReplayQuarantineDayRequest { day, reason, after, trust_tokens } = request;
+    let ReplayQuarantineDayRequest { day, reason, account, after, dry_run, trust_tokens, token_of } = request;
     if clock::parse_rfc3339(&format!("{day}T00:00:00Z")).is_none() {
         return Err(Error::invalid_body("`day` is a day such as 2026-11-23", "day"));
     }
-    let by = if *trust_tokens { By::TrustingOperator } else { By::Service };
+    if *trust_tokens && account.is_none() {
+        return Err(Error::invalid_body("`trustTokens` is for one account: name it in `account`", "account"));
+    }
+    if token_of.is_some() && !trust_tokens {
+        return Err(Error::invalid_body("`tokenOf` confirms `trustTokens`", "tokenOf"));
+    }
+    let account = account.as_ref().map(|account| (account.platform, &account.account_id));
+    let receiver = match account {
+        Some((platform, account)) => {
+            store.owner_of_account(platform, account).await?.map(|owner| owner.organization_id)
+        }
+        None => None,
+    };
+    let by = match (token_of, &receiver) {
+        (None, _) => By::Service,
+        (Some(_), Some(receiver)) => By::TrustedOperator(receiver),
+        (Some(_), None) => return Err(Error::invalid_body("no organization has connected this account", "account")),
+    };
+    let dry_run = *dry_run || (*trust_tokens && token_of.is_none());
     let last_batch_ms =
         i64::try_from(deadline_ms).unwrap_or(i64::MAX) - i64::try_from(LAST_BATCH.as_millis()).unwrap_or(0);
+    let chosen = Chosen { reason: reason.as_deref(), account };
     let mut tally = Tally::default();
+    let mut waiting = BTreeMap::<Alike, usize>::new();
     let mut next = after.clone();
     loop {
-        let page = store.quarantine_of_day(day, reason.as_deref(), next.as_deref(), BATCH).await?;
-        tally += replay::replay_all(store, &page.entries, by, clock::now_us()).await;
+        let mut page = store.quarantine_of_day(day, chosen, next.as_deref(), BATCH).await?;
+        if token_of.is_some() {
+            page.entries.retain(|entry| entry.proof.organization() == token_of.as_ref());
+        }
+        if dry_run {
+            for entry in page.entries {
+                *waiting.entry(Alike::of(entry)).or_default() += 1;
+            }
+        } else {
+            tally += replay::replay_all(store, &page.entries, by, clock::now_us()).await;
+        }
         next = page.next;
-        if next.is_none() || clock::now_ms() >= last_batch_ms {
+        if next.is_none() || clock::now_ms() >= last_batch_ms || waiting.len() >= WAITING_MAX {
             break;
         }
     }
     let Tally { replayed, stay, failed } = tally;
-    info!(day, reason, trust_tokens, replayed, stay, failed, "replayed what {day} left in quarantine");
-    Ok(ReplayQuarantineDayResponse { tally, next })
+    info!(day, reason, dry_run, trust_tokens, replayed, stay, failed, "replayed what {day} left in quarantine");
+    let waiting = waiting.into_iter().map(|(alike, count)| Waiting { alike, count });
+    Ok(ReplayQuarantineDayResponse { tally, waiting: dry_run.then(|| waiting.collect()), receiver, next })
 }
 
 #[cfg(test)]
@@ -73,6 +157,7 @@ mod tests {
     use serde_json::{Value, json};
     use shared::{
         delivery::{ACCOUNT_OF_NOBODY, TOKEN_OF_ANOTHER},
+        store::AuditAction,
         webhook_token::Proof,
     };
     use testbed::{
@@ -159,23 +244,110 @@ mod tests {
         assert_eq!(told.len(), 1, "nobody of the organization did it: {told:?}");
     }
 
-    #[tokio::test]
-    async fn what_another_organizations_token_brought_is_taken_only_when_it_is_trusted() {
-        let table = Table::apart().await;
-        let (store, victim, other) = (table.store(), Account::whatsapp(), Account::whatsapp());
-        for account in [&victim, &other] {
+    /// A victim's account, and forgeries about it that two others' tokens brought on the day.
+    async fn forgeries(table: &Table) -> [Account; 3] {
+        let (store, accounts) = (table.store(), [Account::whatsapp(), Account::whatsapp(), Account::whatsapp()]);
+        for account in &accounts {
             account.connected(&store, sealed("Y2lwaGVy"), 0).await;
         }
-        arrives(&store, &other.proof(), &text_delivery(&victim.id, "wamid.forged"), DAY_MS).await;
+        let [victim, one, other] = &accounts;
+        arrives(&store, &one.proof(), &text_delivery(&victim.id, "wamid.one"), DAY_MS).await;
+        arrives(&store, &other.proof(), &text_delivery(&victim.id, "wamid.other"), DAY_MS).await;
+        accounts
+    }
+
+    #[tokio::test]
+    async fn trusted_tokens_need_an_account_and_their_owner() {
+        let table = Table::apart().await;
+        let [victim, one, other] = forgeries(&table).await;
         let mut asked = json!({ "day": "2026-11-23", "reason": TOKEN_OF_ANOTHER });
 
-        assert_eq!(replay(&table, &asked).await, tally(0, 1, 0));
-        assert_eq!(received(&table, &victim).await, [""; 0]);
+        assert_eq!(replay(&table, &asked).await, tally(0, 2, 0));
         asked["trustTokens"] = json!(true);
-        assert_eq!(replay(&table, &asked).await, tally(1, 0, 0));
+        let refused = handle(&table.store(), &request(&asked), NEVER).await.unwrap_err();
+        assert_eq!(refused.details(), json!({ "field": "account" }));
+        asked["account"] = json!({ "platform": "whatsapp", "accountId": victim.id });
+        // First it is only told what there is, and whose tokens brought it.
+        let told = replay(&table, &asked).await;
+        assert_eq!(received(&table, &victim).await, [""; 0]);
+        asked["tokenOf"] = json!(one.organization);
+        let mut confirmed = tally(1, 0, 0);
+        confirmed["receiver"] = json!(victim.organization);
+        assert_eq!(replay(&table, &asked).await, confirmed);
 
-        assert_eq!(received(&table, &victim).await, ["wamid.forged"]);
-        assert_eq!(received(&table, &other).await, [""; 0]);
+        assert_eq!(told["receiver"], json!(victim.organization));
+        let line = |by: &Account| {
+            json!({
+                "reason": TOKEN_OF_ANOTHER, "platform": "whatsapp", "accountId": victim.id,
+                "ownerId": victim.organization, "tokenOf": by.organization, "count": 1,
+            })
+        };
+        let waiting = told["waiting"].as_array().unwrap();
+        assert!(waiting.len() == 2 && waiting.contains(&line(&one)) && waiting.contains(&line(&other)), "{told}");
+        assert_eq!(received(&table, &victim).await, ["wamid.one"]);
+        for account in [&one, &other] {
+            assert_eq!(received(&table, account).await, [""; 0]);
+        }
+    }
+
+    #[tokio::test]
+    async fn trusted_replay_is_in_the_receivers_audit_trail() {
+        let table = Table::apart().await;
+        let [victim, one, _] = forgeries(&table).await;
+        let asked = json!({
+            "day": "2026-11-23", "trustTokens": true, "tokenOf": one.organization,
+            "account": { "platform": "whatsapp", "accountId": victim.id },
+        });
+
+        for _ in 0..2 {
+            replay(&table, &asked).await;
+        }
+
+        let told = victim.audit(&table.store()).await;
+        let told: Vec<_> = told.iter().map(|entry| (entry.action, entry.by.as_deref())).collect();
+        assert_eq!(told, [(AuditAction::ReplayedByService, None), (AuditAction::Connected, Some("ann"))]);
+        assert_eq!(one.audit(&table.store()).await.len(), 1, "nothing of it");
+    }
+
+    #[tokio::test]
+    async fn trusted_delivery_reaches_nobody_but_the_accounts_owner() {
+        let table = Table::apart().await;
+        let [victim, one, _] = forgeries(&table).await;
+        // So many accounts that it is kept whole, as a delivery to the account of its token.
+        let mut body: Value = serde_json::from_str(&text_delivery(&victim.id, "wamid.victim")).unwrap();
+        let entry = body["entry"][0].clone();
+        for number in 0..200 {
+            let mut other = entry.clone();
+            other["changes"][0]["value"]["metadata"]["phone_number_id"] = json!(format!("{number}"));
+            body["entry"].as_array_mut().unwrap().push(other);
+        }
+        arrives(&table.store(), &one.proof(), &body.to_string(), DAY_MS).await;
+        let asked = json!({
+            "day": "2026-11-23", "trustTokens": true, "tokenOf": one.organization,
+            "account": { "platform": "whatsapp", "accountId": one.id },
+        });
+
+        assert_eq!(replay(&table, &asked).await["stay"], 1);
+
+        assert_eq!(received(&table, &victim).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn dry_run_counts_what_waits_and_receives_nothing() {
+        let table = Table::apart().await;
+        let (one, other) = (early(&table, "wamid.one", DAY_MS).await, early(&table, "wamid.other", DAY_MS).await);
+        arrives(&table.store(), &Proof::Global, "no JSON", DAY_MS).await;
+
+        let told = replay(&table, &json!({ "day": "2026-11-23", "dryRun": true })).await;
+
+        let waiting = told["waiting"].as_array().unwrap();
+        let count =
+            |account: Value| waiting.iter().find(|line| line["accountId"] == account).map(|line| &line["count"]);
+        assert_eq!(waiting.len(), 3, "{told}");
+        for account in [json!(one.id), json!(other.id), Value::Null] {
+            assert_eq!(count(account), Some(&json!(1)), "{told}");
+        }
+        assert_eq!((received(&table, &one).await, received(&table, &other).await), (vec![], vec![]));
     }
 
     #[tokio::test]

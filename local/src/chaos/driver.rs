@@ -155,12 +155,28 @@ impl Driver {
     /// Everything that was put into quarantine on a day: reason and bytes.
     pub(super) async fn quarantine(&self, day: &str) -> Vec<(String, Vec<u8>)> {
         use base64::{Engine as _, engine::general_purpose::STANDARD};
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let names = self.items(&format!("QUARANTINE#{day}#PARTITIONS")).await;
+        let mut partitions = vec![format!("QUARANTINE#{day}")];
+        partitions.extend(names.iter().map(|name| text(&name["sk"]["S"])));
         let mut kept = Vec::new();
+        for partition in partitions {
+            for item in self.items(&partition).await {
+                let raw = STANDARD.decode(item["raw"]["B"].as_str().unwrap_or_default()).unwrap_or_default();
+                kept.push((text(&item["reason"]["S"]), raw));
+            }
+        }
+        kept
+    }
+
+    /// The items of a partition of the table.
+    async fn items(&self, partition: &str) -> Vec<Value> {
+        let mut items = Vec::new();
         let mut start = Value::Null;
         loop {
             let mut query = json!({
                 "TableName": self.table, "KeyConditionExpression": "pk = :pk",
-                "ExpressionAttributeValues": { ":pk": { "S": format!("QUARANTINE#{day}") } },
+                "ExpressionAttributeValues": { ":pk": { "S": partition } },
             });
             if !start.is_null() {
                 query["ExclusiveStartKey"] = start;
@@ -175,14 +191,13 @@ impl Driver {
                 ),
             ];
             let url = format!("{}/", self.dynamodb);
-            let answer = self.request("POST", &url, &headers, query.to_string().into()).await.json;
-            for item in answer["Items"].as_array().into_iter().flatten() {
-                let raw = STANDARD.decode(item["raw"]["B"].as_str().unwrap_or_default()).unwrap_or_default();
-                kept.push((item["reason"]["S"].as_str().unwrap_or_default().to_owned(), raw));
+            let mut answer = self.request("POST", &url, &headers, query.to_string().into()).await.json;
+            if let Value::Array(found) = answer["Items"].take() {
+                items.extend(found);
             }
-            start = answer["LastEvaluatedKey"].clone();
+            start = answer["LastEvaluatedKey"].take();
             if start.is_null() {
-                return kept;
+                return items;
             }
         }
     }

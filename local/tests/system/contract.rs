@@ -582,8 +582,8 @@ async fn faults_of_ours(contract: &Contract<'_>) {
     put(contract.rig, &broken).await;
 
     let (_, hash) = NO_ENTRY.split_once('-').unwrap();
-    let key =
-        json!({ "pk": { "S": "QUARANTINE#2026-11-23" }, "sk": { "S": format!("{hash}#000") }, "raw": { "B": "" } });
+    let of_the_day = format!("ORG#{}#QUARANTINE#2026-11-23", organization.id);
+    let key = json!({ "pk": { "S": of_the_day }, "sk": { "S": format!("{hash}#000") }, "raw": { "B": "" } });
     put(contract.rig, &key).await;
     let of_the_trail = format!("ORG#{}#AUDIT", organization.id);
     put(contract.rig, &json!({ "pk": { "S": of_the_trail }, "sk": { "S": "1795427900310-x" } })).await;

@@ -284,7 +284,7 @@ fn whoever_runs_the_service_has_a_day_replayed_by_reason() {
 fn the_operator_alone_may_trust_what_another_organizations_token_brought() {
     run(async |rig| {
         let (victim, target) = Organization::with(rig, "whatsapp").await;
-        let (_, account) = Organization::with(rig, "whatsapp").await;
+        let (attacker, account) = Organization::with(rig, "whatsapp").await;
         account.receive_body(target.text_delivery("wamid.changed-hands", "491713920012", 1_767_877_200, "Hello")).await;
         let id = kept(rig, &target.id).await[0]["id"]["S"].clone();
         let request = json!({ "day": day(text(&id)), "reason": "token of another organization" });
@@ -293,9 +293,18 @@ fn the_operator_alone_may_trust_what_another_organizations_token_brought() {
         assert!(victim.conversations("").await.is_empty());
         let mut trusting = request;
         trusting["trustTokens"] = json!(true);
+        let url = format!("{}/local/invoke?function=replay-quarantine-day", rig.api);
+        assert_eq!(rig.request("POST", &url, &[], trusting.to_string()).await.status, 502, "of all accounts");
+        trusting["account"] = json!({ "platform": "whatsapp", "accountId": target.id });
+        let told = rig.invoke("replay-quarantine-day", trusting.clone()).await;
+        assert_eq!((&told["receiver"], &told["waiting"][0]["tokenOf"]), (&json!(victim.id), &json!(attacker.id)));
+        assert!(victim.conversations("").await.is_empty());
+        trusting["tokenOf"] = json!(attacker.id);
         rig.invoke("replay-quarantine-day", trusting).await;
 
         assert_eq!(victim.conversation().await["lastMessage"]["text"], "Hello");
+        let trail = victim.audit().await;
+        assert_eq!((&trail[0]["action"], &trail[0]["by"]), (&json!("replayed_by_service"), &Value::Null));
     });
 }
 

@@ -346,7 +346,9 @@ pub async fn items(rig: &Rig) -> Vec<Value> {
 
 /// What is in quarantine.
 pub async fn quarantined(rig: &Rig) -> Vec<Value> {
-    let is_quarantined = |item: &Value| item["pk"]["S"].as_str().is_some_and(|pk| pk.starts_with("QUARANTINE#"));
+    let is_quarantined = |item: &Value| {
+        item["pk"]["S"].as_str().is_some_and(|pk| pk.contains("QUARANTINE#") && !pk.ends_with("#PARTITIONS"))
+    };
     items(rig).await.into_iter().filter(is_quarantined).collect()
 }
 

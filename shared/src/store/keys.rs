@@ -11,7 +11,10 @@
 //! | which message the provider calls so: one of an account | – | `ORG#<org>#EXTERNAL#<hash of channel, account, externalId>` | `MESSAGE` |
 //! | what was told of a message before it came (TTL 8 d) | – | same | `PENDING#<hash>` |
 //! | inbox of one channel, newest first; all or `social`: several, merged | `inbox` | `ORG#<org>#<channel>` | `<lastMessageAt>#<id>` |
-//! | quarantine of a day (TTL 30 d) | – | `QUARANTINE#<yyyy-mm-dd>` | `<hash>#<part>` |
+//! | quarantine of a day (TTL 30 d) that an organization's token brought, or that is about its account | – | `ORG#<org>#QUARANTINE#<yyyy-mm-dd>` | `<hash>#<part>` |
+//! | the same of an account that no organization has connected | – | `QUARANTINE#<platform>#<accountId>#<yyyy-mm-dd>` | same |
+//! | the same where no account is known | – | `QUARANTINE#<yyyy-mm-dd>` | same |
+//! | which partitions hold something of a day (TTL 31 d) | – | `QUARANTINE#<yyyy-mm-dd>#PARTITIONS` | `<partition key>` |
 //! | what waits there for an organization, by account, newest first | `inbox` | `ORG#<org>#QUARANTINE#<platform>#<accountId>` | `<receivedAt>-<hash>` |
 //! | what waits there for whoever owns an account, newest first | `inbox` | `QUARANTINE#<platform>#<accountId>` | same |
 //! | what was done in an organization, newest first (TTL 400 d) | – | `ORG#<org>#AUDIT` | `<epoch ms>-<hash>` |
@@ -133,16 +136,37 @@ pub fn inbox_sort(last_message_ms: i64, id: &ConversationId) -> String {
     format!("{}#{id}", time_digits(last_message_ms))
 }
 
-/// The partition of what could not be understood or routed on a day.
+/// The partition of what could not be understood or routed on a day: of whom it is about or who brought it, so that what one
+/// sends never stands in another's way.
 #[must_use]
-pub fn quarantine_day(day: &str) -> String {
-    format!("QUARANTINE#{day}")
+pub fn quarantine_partition(
+    day: &str,
+    organization: Option<&OrganizationId>,
+    account: Option<(Platform, &AccountId)>,
+) -> String {
+    match (organization, account) {
+        (Some(organization), _) => format!("ORG#{organization}#QUARANTINE#{day}"),
+        (None, Some((platform, account))) => format!("QUARANTINE#{platform}#{account}#{day}"),
+        (None, None) => format!("QUARANTINE#{day}"),
+    }
+}
+
+/// The partition of the names of a day's partitions made by [`quarantine_partition`].
+#[must_use]
+pub fn quarantine_partitions(day: &str) -> String {
+    format!("QUARANTINE#{day}#PARTITIONS")
+}
+
+/// The name of one of a day's partitions.
+#[must_use]
+pub fn quarantine_partition_name(day: &str, partition: &str) -> Key {
+    Key { pk: quarantine_partitions(day), sk: partition.to_owned() }
 }
 
 /// A part of something that could not be understood or routed.
 #[must_use]
-pub fn quarantine(day: &str, hash: &str, part: usize) -> Key {
-    Key { pk: quarantine_day(day), sk: format!("{hash}#{part:03}") }
+pub fn quarantine(partition: &str, hash: &str, part: usize) -> Key {
+    Key { pk: partition.to_owned(), sk: format!("{hash}#{part:03}") }
 }
 
 /// The value of [`INBOX_KEY`] of what waits in quarantine for an organization.
@@ -226,7 +250,14 @@ mod tests {
         assert_eq!(key(external(&acme, &id)), external_key);
         assert_eq!(inbox(&acme, Channel::Instagram), "ORG#acme#instagram");
         assert_eq!(inbox_sort(5, &conversation), "0000000000005#0123456789abcdef0123456789abcdef");
-        assert_eq!(key(quarantine("2026-11-23", "ab", 2)), "QUARANTINE#2026-11-23 | ab#002");
+        let day = "2026-11-23";
+        let of_acme = quarantine_partition(day, Some(&acme), Some((Platform::Facebook, &account)));
+        assert_eq!(key(quarantine(&of_acme, "ab", 2)), "ORG#acme#QUARANTINE#2026-11-23 | ab#002");
+        let of_nobody = quarantine_partition(day, None, Some((Platform::Facebook, &account)));
+        assert_eq!(of_nobody, "QUARANTINE#facebook#700100200300402#2026-11-23");
+        assert_eq!(quarantine_partition(day, None, None), "QUARANTINE#2026-11-23");
+        let name = quarantine_partition_name(day, &of_acme);
+        assert_eq!(key(name), "QUARANTINE#2026-11-23#PARTITIONS | ORG#acme#QUARANTINE#2026-11-23");
         let of_acme = quarantine_of(&acme, Platform::Instagram, &account);
         assert_eq!(of_acme, "ORG#acme#QUARANTINE#instagram#700100200300402");
         let audit_id: AuditId = "1767877200000-0123456789abcdef0123456789abcdef".parse().unwrap();

@@ -108,6 +108,8 @@ pub struct QuarantineEntry {
     /// When a replay found its place, epoch milliseconds.
     pub replayed_at: Option<i64>,
     parts: usize,
+    #[serde(rename = "pk")]
+    partition: String,
 }
 
 /// Who may see something and have it replayed.
@@ -122,6 +124,15 @@ pub enum Audience<'a> {
     Operator,
 }
 
+/// Which of a day's entries are asked for; by default all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chosen<'a> {
+    /// Only what is there for this reason.
+    pub reason: Option<&'a str>,
+    /// Only what is about this account.
+    pub account: Option<(Platform, &'a AccountId)>,
+}
+
 /// A page of the quarantine.
 #[derive(Debug)]
 pub struct QuarantinePage {
@@ -132,13 +143,14 @@ pub struct QuarantinePage {
 }
 
 /// How long it is kept.
-const TTL_SECS: i64 = 30 * 24 * 60 * 60;
+const TTL_SECS: i64 = 30 * DAY_SECS;
+const DAY_SECS: i64 = 24 * 60 * 60;
 /// The most bytes of one item; DynamoDB takes 400 KB.
 const PART_MAX_BYTES: usize = 300_000;
 /// The most bytes of the first part, which the index copies and lists read.
 const FIRST_PART_MAX_BYTES: usize = 16_000;
 /// What lists read of an item: everything but its bytes.
-const SUMMARY: [&str; 12] = [
+const SUMMARY: [&str; 13] = [
     "id",
     "reason",
     "kind",
@@ -150,8 +162,11 @@ const SUMMARY: [&str; 12] = [
     "sizeBytes",
     "replayedAt",
     "parts",
+    keys::PK,
     keys::INBOX_SORT,
 ];
+/// How many names of partitions a process remembers.
+const PARTITIONS_MAX: usize = 10_000;
 
 fn audience<'a>(
     reason: &str,
@@ -191,8 +206,13 @@ impl Quarantined<'_> {
         fingerprint(&about, self.identity)
     }
 
+    /// The partition that it is kept in.
+    fn partition(&self, day: &str) -> String {
+        keys::quarantine_partition(day, self.proof.organization().or(self.owner), self.platform.zip(self.account))
+    }
+
     /// The partition of the index that its audience reads.
-    fn partition(&self) -> Option<String> {
+    fn index_partition(&self) -> Option<String> {
         let (platform, account) = (self.platform?, self.account?);
         match audience(self.reason, self.account, self.proof.organization(), self.owner) {
             Audience::Organization(organization) => Some(keys::quarantine_of(organization, platform, account)),
@@ -210,6 +230,8 @@ impl Store {
     pub async fn quarantine(&self, quarantined: &Quarantined<'_>, now_ms: i64) -> Result<Stored> {
         let (day, hash) = (clock::day(now_ms), quarantined.fingerprint());
         let id = QuarantineId::of(now_ms, &hash);
+        let partition = quarantined.partition(&day);
+        self.name_partition(&day, &partition, now_ms).await?;
         let delivery = quarantined.delivery;
         let (first, rest) = delivery.split_at(delivery.len().min(FIRST_PART_MAX_BYTES));
         let rest: Vec<&[u8]> = rest.chunks(PART_MAX_BYTES).collect();
@@ -220,7 +242,7 @@ impl Store {
                 ("raw".into(), AttributeValue::B(Blob::new(*part))),
                 (keys::EXPIRES_AT.into(), expires_at.clone()),
             ]);
-            self.put_if_absent(&keys::quarantine(&day, &hash, number), item).await?;
+            self.put_if_absent(&keys::quarantine(&partition, &hash, number), item).await?;
         }
         let mut item = Item::from([
             ("id".into(), s(id.as_str())),
@@ -239,14 +261,32 @@ impl Store {
             ("ownerId", quarantined.owner.map(OrganizationId::as_str)),
         ];
         item.extend(named.into_iter().filter_map(|(name, value)| Some((name.into(), s(value?)))));
-        if let Some(partition) = quarantined.partition() {
-            item.insert(keys::INBOX_KEY.into(), s(partition));
+        if let Some(index_partition) = quarantined.index_partition() {
+            item.insert(keys::INBOX_KEY.into(), s(index_partition));
             item.insert(keys::INBOX_SORT.into(), s(id.as_str()));
         }
-        match self.put_if_absent(&keys::quarantine(&day, &hash, 0), item).await? {
+        match self.put_if_absent(&keys::quarantine(&partition, &hash, 0), item).await? {
             None => Ok(Stored::New),
             Some(_) => Ok(Stored::Duplicate),
         }
+    }
+
+    /// Stores the name of a partition of the day, before anything is kept there. That of what names no account is known.
+    async fn name_partition(&self, day: &str, partition: &str, now_ms: i64) -> Result<()> {
+        let is_named = self.partitions.lock().is_ok_and(|named| named.contains(partition));
+        if is_named || partition == keys::quarantine_partition(day, None, None) {
+            return Ok(());
+        }
+        let expires_at = n(now_ms / 1000 + TTL_SECS + DAY_SECS);
+        let item = Item::from([(keys::EXPIRES_AT.into(), expires_at)]);
+        self.put_if_absent(&keys::quarantine_partition_name(day, partition), item).await?;
+        if let Ok(mut named) = self.partitions.lock() {
+            if named.len() >= PARTITIONS_MAX {
+                named.clear();
+            }
+            named.insert(partition.to_owned());
+        }
+        Ok(())
     }
 
     /// Up to `limit` entries that wait on these accounts of the organization and stand behind `after`, newest first. The accounts
@@ -346,53 +386,90 @@ impl Store {
         }
     }
 
-    /// One entry, whoever may see it: its audience has to be asked for.
+    /// One entry of a partition, whoever may see it: its audience has to be asked for.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn any_quarantined(&self, id: &QuarantineId) -> Result<Option<QuarantineEntry>> {
-        let key = keys::quarantine(&clock::day(id.epoch_ms()), id.hash(), 0);
-        let entry: Option<QuarantineEntry> = self.get(&key).await?;
+    pub async fn any_quarantined(&self, partition: &str, id: &QuarantineId) -> Result<Option<QuarantineEntry>> {
+        let entry: Option<QuarantineEntry> = self.get(&keys::quarantine(partition, id.hash(), 0)).await?;
         Ok(entry.filter(|entry| entry.id == *id))
     }
 
-    /// Everything that came on a day and waits, of all organizations, for who runs the service: up to `limit` entries behind
-    /// `after`, by no order that tells anything, and where to go on.
+    /// What came on a day and waits, of all organizations, for who runs the service: up to `limit` entries behind `after`, by no
+    /// order that tells anything, and where to go on. A page may be empty and not the last one.
     ///
     /// # Errors
-    /// When the table does not answer.
+    /// When the table does not answer, or `after` is not where a page ended.
     pub async fn quarantine_of_day(
         &self,
         day: &str,
-        reason: Option<&str>,
+        chosen: Chosen<'_>,
         after: Option<&str>,
         limit: usize,
     ) -> Result<QuarantinePage> {
+        let first = keys::quarantine_partition(day, None, None);
+        // A partition, and the last sort key of it that was read: keys hold no spaces.
+        let (partition, after) = after
+            .map_or(Some((first.as_str(), "")), |after| after.split_once(' '))
+            .ok_or_else(|| Error::invalid_body("`after` is the `next` of an earlier run", "after"))?;
         let mut expression = Expression::default().if_absent("replayedAt").if_exists("id");
-        if let Some(reason) = reason {
+        if let Some(reason) = chosen.reason {
             expression = expression.if_compares("reason", "=", s(reason));
         }
+        if let Some((platform, account)) = chosen.account {
+            expression = expression.if_compares("platform", "=", s(platform.as_str()));
+            expression = expression.if_compares("accountId", "=", s(account.as_str()));
+        }
         let filter = expression.conditions();
-        let (pk, sk) = (expression.name(keys::PK), expression.name(keys::SK));
-        let day = expression.value(s(keys::quarantine_day(day)));
-        let after = expression.value(s(after.unwrap_or(" ")));
         let summary = SUMMARY.map(|name| expression.name(name)).join(", ");
+        // What is read is told by it, and a part that is none is passed over.
+        let projection = format!("{summary}, {}", expression.name(keys::SK));
+        let (items, last) = self.query_behind(partition, after, expression, filter, Some(projection), limit).await?;
+        let entries = items.into_iter().map(read).collect::<Result<_>>()?;
+        let next = match last {
+            Some(last) => Some(format!("{partition} {last}")),
+            None => self.partition_behind(day, if partition == first { "" } else { partition }).await?,
+        };
+        Ok(QuarantinePage { entries, next })
+    }
+
+    /// Where the partition of the day begins whose name comes next.
+    async fn partition_behind(&self, day: &str, partition: &str) -> Result<Option<String>> {
+        let names = keys::quarantine_partitions(day);
+        let (items, _) = self.query_behind(&names, partition, Expression::default(), None, None, 1).await?;
+        let next = items.first().and_then(|item| item.get(keys::SK)?.as_s().ok());
+        Ok(next.map(|next| format!("{next} ")))
+    }
+
+    /// Up to `limit` items of a partition behind a sort key, as far as they pass, and the last sort key where there may be more.
+    async fn query_behind(
+        &self,
+        partition: &str,
+        after: &str,
+        mut expression: Expression,
+        filter: Option<String>,
+        projection: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<Item>, Option<String>)> {
+        let (pk, sk) = (expression.name(keys::PK), expression.name(keys::SK));
+        let partition = expression.value(s(partition));
+        // No sort key is empty, and none begins with a space.
+        let after = expression.value(s(if after.is_empty() { " " } else { after }));
         let request = self
             .client
             .query()
             .table_name(&self.table)
             .consistent_read(true)
-            .key_condition_expression(format!("{pk} = {day} AND {sk} > {after}"))
+            .key_condition_expression(format!("{pk} = {partition} AND {sk} > {after}"))
             .set_filter_expression(filter)
-            .projection_expression(format!("{summary}, {sk}"))
+            .set_projection_expression(projection)
             .set_expression_attribute_names(expression.names())
             .set_expression_attribute_values(expression.values())
             .limit(i32::try_from(limit).unwrap_or(i32::MAX));
         let _turn = self.turn().await?;
         let output = request.send().await.map_err(|error| fault("Query", &error))?;
-        let next = output.last_evaluated_key.as_ref().and_then(|key| key.get(keys::SK)?.as_s().ok().cloned());
-        let entries = output.items.unwrap_or_default().into_iter().map(read).collect::<Result<_>>()?;
-        Ok(QuarantinePage { entries, next })
+        let last = output.last_evaluated_key.as_ref().and_then(|key| key.get(keys::SK)?.as_s().ok().cloned());
+        Ok((output.items.unwrap_or_default(), last))
     }
 
     /// The delivery that is kept.
@@ -400,10 +477,9 @@ impl Store {
     /// # Errors
     /// When the table does not answer, or a part is missing.
     pub async fn quarantined_delivery(&self, entry: &QuarantineEntry) -> Result<Vec<u8>> {
-        let day = clock::day(entry.id.epoch_ms());
         let mut delivery = Vec::with_capacity(entry.size_bytes);
         for part in 0..entry.parts {
-            let item = self.get_item(&keys::quarantine(&day, entry.id.hash(), part)).await?;
+            let item = self.get_item(&keys::quarantine(&entry.partition, entry.id.hash(), part)).await?;
             let raw = item.as_ref().and_then(|item| item.get("raw")?.as_b().ok());
             delivery
                 .extend_from_slice(raw.ok_or_else(|| Error::internal("a part of the quarantine is missing"))?.as_ref());
@@ -417,7 +493,7 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn mark_of_former_owner(&self, entry: &QuarantineEntry) -> Result<()> {
-        let key = keys::quarantine(&clock::day(entry.id.epoch_ms()), entry.id.hash(), 0);
+        let key = keys::quarantine(&entry.partition, entry.id.hash(), 0);
         let expression = Expression::default()
             .set("reason", s(OF_FORMER_OWNER))
             .remove(keys::INBOX_KEY)
@@ -426,25 +502,25 @@ impl Store {
         self.update(&key, expression).await.map(drop)
     }
 
-    /// Notes that a replay found its place: it is listed no longer, and stays until it runs out. With the organization and the user
-    /// who had it replayed, where one did. `Duplicate` when it was noted before.
+    /// Notes that a replay found its place: it is listed no longer, and stays until it runs out. `told` is the organization whose audit
+    /// trail tells of it, as what, and the user who had it replayed. `Duplicate` when it was noted before.
     ///
     /// # Errors
     /// When the table does not answer.
     pub async fn mark_replayed(
         &self,
         entry: &QuarantineEntry,
-        by: Option<(&OrganizationId, &str)>,
+        told: Option<(&OrganizationId, AuditAction, Option<&str>)>,
         now_ms: i64,
     ) -> Result<Stored> {
-        let key = keys::quarantine(&clock::day(entry.id.epoch_ms()), entry.id.hash(), 0);
+        let key = keys::quarantine(&entry.partition, entry.id.hash(), 0);
         let expression = Expression::default()
             .set("replayedAt", n(now_ms))
             .remove(keys::INBOX_KEY)
             .remove(keys::INBOX_SORT)
             .if_item_exists()
             .if_absent("replayedAt");
-        let Some((organization, user)) = by else {
+        let Some((organization, action, user)) = told else {
             return Ok(match self.update(&key, expression).await? {
                 Written::Done(_) => Stored::New,
                 Written::Refused(_) => Stored::Duplicate,
@@ -454,7 +530,7 @@ impl Store {
             platform: entry.platform,
             account_id: entry.account_id.clone(),
             quarantine_id: Some(entry.id.clone()),
-            ..AuditEntry::new(AuditAction::Replayed, Some(user), now_ms)?
+            ..AuditEntry::new(action, user, now_ms)?
         };
         let writes = vec![self.transact_update(&key, &expression)?, self.audit_write(organization, &audit)?];
         match self.transact(writes, |_| Error::Conflict).await {
