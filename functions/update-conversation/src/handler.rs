@@ -193,7 +193,8 @@ mod tests {
         table.meter.start([]);
         let answer = answer(&table, about(&account, &before)).await;
 
-        assert_eq!(table.meter.stop().calls, ["GetItem", "UpdateItem", "Query"], "and what is still unread");
+        // Two entries of the audit trail, and what is still unread.
+        assert_eq!(table.meter.stop().calls, ["GetItem", "UpdateItem", "PutItem", "PutItem", "Query"]);
         assert_eq!((answer.status, &answer.body["data"]["unreadCount"]), (200, &json!(1)));
         let after = account.only(&store).await;
         let expected = Conversation {
