@@ -75,12 +75,7 @@ async fn an_owner_who_proves_it_takes_an_account_from_a_stranger() {
 
 #[tokio::test]
 async fn metas_tokens_connect_the_accounts_that_webhooks_name() {
-    let rig = rig_with(&[
-        "TrustPartnerChannel=false",
-        "InstagramPreset=graph",
-        "FacebookPreset=graph",
-        "MetaAppSecret=app-secret",
-    ]);
+    let rig = rig_with(&["TrustPartnerChannel=false", "InstagramPreset=graph", "FacebookPreset=graph"]);
     let account = "17841400001112223";
     let cases = [
         ("instagram", "instagramAccountId", "instagram"),
