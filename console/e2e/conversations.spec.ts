@@ -246,13 +246,16 @@ test("a closed window is explained, and opens when the customer writes", async (
   await signIn(page, { organization });
   await row(page, "Long ago").click();
 
-  await expect(page.getByText(text.composer.windowClosed.title)).toBeVisible();
-  await expect(page.getByRole("textbox", { name: text.composer.label })).toHaveCount(0);
-  await expect(page.getByRole("textbox", { name: text.composer.noteLabel })).toBeVisible();
+  await page.getByText(text.composer.windowClosed.title).click();
+  await expect(page.getByText(text.composer.windowClosed.wait)).toBeVisible();
+  // What is written is kept, and goes nowhere.
+  await write(page, "Welcome back");
+  await expect(page.getByRole("button", { name: text.composer.send })).toBeDisabled();
+  await expect(page.getByRole("button", { name: text.composer.keepAsNote })).toBeVisible();
 
   await organization.customer("instagram", { text: "Back again" });
-  await expect(page.getByRole("textbox", { name: text.composer.label })).toBeVisible();
-  await write(page, "Welcome back");
+  await expect(page.getByRole("button", { name: text.composer.send })).toBeEnabled();
+  await page.getByRole("textbox", { name: text.composer.label }).press("Enter");
   await expect(bubble(page, "Welcome back")).toContainText(text.thread.status.read);
 });
 
@@ -261,6 +264,7 @@ test("a note that was begun while the window was closed stays one when it opens"
   await organization.customer("instagram", { text: "Long ago", timestamp: Date.now() - 30 * HOUR_MS });
   await signIn(page, { organization });
   await row(page, "Long ago").click();
+  await page.getByRole("button", { name: text.composer.note, exact: true }).click();
   const note = page.getByRole("textbox", { name: text.composer.noteLabel });
   await note.fill("Never answers");
 
@@ -325,6 +329,54 @@ test("filters, deep links, reload and back lead where they say", async ({ page, 
 
   await page.goto("/conversations/ffffffffffffffffffffffffffffffff");
   await expect(page.getByText(text.thread.missing)).toBeVisible();
+});
+
+test("Esc leaves a conversation, but not while an input method composes", async ({ page, organization }) => {
+  await organization.connect("whatsapp");
+  await organization.customer("whatsapp", { text: "Konnichiwa" });
+  await signIn(page, { organization });
+  await row(page, "Konnichiwa").click();
+  const composer = page.getByRole("textbox", { name: text.composer.label });
+  await expect(composer).toBeVisible();
+  const { pathname } = new URL(page.url());
+
+  await composer.dispatchEvent("keydown", { key: "Escape", isComposing: true, bubbles: true });
+  await page.waitForTimeout(200);
+  expect(new URL(page.url()).pathname).toBe(pathname);
+  await composer.press("Escape");
+  await expect(page).toHaveURL(/\/conversations$/);
+});
+
+test.describe("on a phone", () => {
+  test.use({ viewport: { width: 375, height: 667 }, hasTouch: true, isMobile: true });
+
+  test("Enter breaks the line, and the notice leaves the thread its room", async ({ page, organization }) => {
+    await organization.connect("whatsapp", "instagram");
+    await organization.customer("whatsapp", { text: "Two lines, please" });
+    await organization.customer("instagram", { text: "Long ago", timestamp: Date.now() - 30 * HOUR_MS });
+    await signIn(page, { organization });
+    await row(page, "Two lines, please").tap();
+    const composer = page.getByRole("textbox", { name: text.composer.label });
+    await composer.tap();
+    await page.keyboard.type("First line");
+    await page.keyboard.press("Enter");
+    await page.keyboard.type("second line");
+    await expect(composer).toHaveValue("First line\nsecond line");
+    await page.getByRole("button", { name: text.composer.send }).tap();
+    await expect(bubble(page, "second line")).toContainText(text.thread.status.read);
+
+    await page.getByRole("button", { name: text.thread.back }).tap();
+    await row(page, "Long ago").tap();
+    await expect(page.getByText(text.composer.windowClosed.title)).toBeVisible();
+    const thread = page.getByRole("region", { name: text.thread.label });
+    expect((await thread.boundingBox())!.height).toBeGreaterThan(667 / 2);
+    // Zoomed to 400 %: what has no room can be scrolled to.
+    await page.setViewportSize({ width: 320, height: 256 });
+    expect((await thread.boundingBox())!.height).toBeGreaterThan(80);
+    const note = page.getByRole("button", { name: text.composer.note, exact: true });
+    await note.scrollIntoViewIfNeeded();
+    await expect(note).toBeInViewport();
+  });
 });
 
 test("the keyboard is enough", async ({ page, organization }) => {

@@ -18,6 +18,7 @@ import {
   type View,
 } from "./conversations/filter";
 import { tellUnread, useInbox, useUnreadCount } from "./conversations/queries";
+import { isEscape } from "./keyboard";
 import type { PagedList } from "./paged-list";
 import { text } from "./text";
 import { ErrorBoundary } from "./ui/error-boundary";
@@ -102,7 +103,7 @@ function Sidebar({ filter, unread, isMenuOpen, onChoose, onClose }: SidebarProps
   }, [isMenuOpen]);
   const view = filter && viewOf(filter);
   return (
-    <header className="sidebar" onKeyDown={(event) => isMenuOpen && event.key === "Escape" && onClose()}>
+    <header className="sidebar" onKeyDown={(event) => isMenuOpen && isEscape(event) && onClose()}>
       <div className="sidebar-head">
         <span className="product">{text.product}</span>
         <button

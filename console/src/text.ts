@@ -218,14 +218,17 @@ export const text = {
     left: (left: number, unit: "characters" | "bytes") =>
       left < 0 ? `${-left} ${unit} too many` : `${left} ${unit} left`,
     windowOpen: (left: string) => `You can answer for ${left}`,
+    why: "Why?",
+    kept: "What you wrote is kept until you can send it.",
+    keepAsNote: "Keep as note",
     windowClosed: {
-      title: "The time to answer is over",
+      title: "You can no longer write freely",
       why: (platform: string, since: string) =>
         `${platform} lets a business write freely for 24 hours after the customer's last message. That ended ${since}.`,
       never: (platform: string) => `${platform} lets a business write only after the customer has written.`,
       template:
         "Once the customer writes again, you can answer. Until then WhatsApp takes only approved template messages, which cannot be sent from here yet.",
-      wait: "Once the customer writes again, you can answer. Leave a note for your team meanwhile.",
+      wait: "Once the customer writes again, you can answer. Meanwhile you can leave a note for your team.",
     },
     notSendable: {
       title: "Answered elsewhere",

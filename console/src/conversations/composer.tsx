@@ -9,6 +9,7 @@ import { Foreign, withoutOverrides } from "../plain-text";
 import { useIntegrations } from "../settings/queries";
 import { text } from "../text";
 import { duration, exactTime, useNow } from "../time";
+import { isComposing, isEscape, useIsTouch } from "../keyboard";
 import { nameOf } from "./conversation-row";
 import { summaryOf } from "./message-content";
 import { isNearLimit, textLeft, textLimit } from "./text-limit";
@@ -24,10 +25,13 @@ interface Props {
 export function Composer({ conversation, messages, draft, onChange, ref }: Props) {
   const { outbox } = useConsole();
   const reply = useReplying(conversation);
-  const isNote = draft.isNote || !reply.isPossible;
+  const isTouch = useIsTouch();
+  // A note only by choice: what was begun as a reply stays one, even when it can no longer be sent.
+  const isNote = draft.isNote || reply.state === "never";
   const limit = textLimit(channelOf(conversation), isNote);
   const left = textLeft(draft.text, limit);
-  const isSendable = draft.text.trim() !== "" && left >= 0;
+  const isWritten = draft.text.trim() !== "";
+  const isSendable = isWritten && left >= 0 && (isNote || reply.state === "possible");
   const replyTo = isNote ? null : draft.replyTo;
 
   const send = () => {
@@ -38,15 +42,18 @@ export function Composer({ conversation, messages, draft, onChange, ref }: Props
       type: isNote ? "internal_note" : "message",
       replyTo,
     });
-    onChange({ ...EMPTY_DRAFT, isNote: draft.isNote && reply.isPossible });
+    onChange({ ...EMPTY_DRAFT, isNote: draft.isNote });
+    ref.current?.focus();
+  };
+  const chooseNote = (isNote: boolean) => {
+    onChange({ ...draft, isNote });
     ref.current?.focus();
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    // While an input method composes a character, Enter belongs to it.
-    if (event.key === "Enter" && !event.shiftKey && !event.nativeEvent.isComposing) {
+    if (event.key === "Enter" && !event.shiftKey && !isTouch && !isComposing(event)) {
       event.preventDefault();
       send();
-    } else if (event.key === "Escape" && replyTo) {
+    } else if (isEscape(event) && replyTo) {
       event.preventDefault();
       onChange({ ...draft, replyTo: null });
     }
@@ -61,7 +68,15 @@ export function Composer({ conversation, messages, draft, onChange, ref }: Props
         send();
       }}
     >
-      {!(draft.isNote && reply.isPossible) && reply.notice}
+      {!(isNote && reply.state === "possible") && reply.notice}
+      {reply.state === "closed" && isWritten && !isNote && (
+        <p className="kept-text">
+          {text.composer.kept}{" "}
+          <button type="button" className="button" onClick={() => chooseNote(true)}>
+            <StickyNote aria-hidden /> {text.composer.keepAsNote}
+          </button>
+        </p>
+      )}
       {replyTo && (
         <ReplyingTo
           message={messages.find((message) => message.id === replyTo)}
@@ -85,8 +100,7 @@ export function Composer({ conversation, messages, draft, onChange, ref }: Props
             ? text.composer.notePlaceholder
             : text.composer.placeholder(withoutOverrides(nameOf(conversation.customer)))
         }
-        // What was begun as a note stays one, even if the customer can be written to before it is finished.
-        onChange={(event) => onChange({ ...draft, text: event.target.value, isNote })}
+        onChange={(event) => onChange({ ...draft, text: event.target.value })}
         onKeyDown={onKeyDown}
       />
       <div className="composer-foot">
@@ -94,12 +108,9 @@ export function Composer({ conversation, messages, draft, onChange, ref }: Props
           type="button"
           className="button note-toggle"
           aria-pressed={isNote}
-          disabled={!reply.isPossible}
+          disabled={reply.state === "never"}
           title={text.composer.noteTitle}
-          onClick={() => {
-            onChange({ ...draft, isNote: !draft.isNote });
-            ref.current?.focus();
-          }}
+          onClick={() => chooseNote(!draft.isNote)}
         >
           <StickyNote aria-hidden /> {text.composer.note}
         </button>
@@ -109,7 +120,7 @@ export function Composer({ conversation, messages, draft, onChange, ref }: Props
               {text.composer.left(left, limit.unit)}
             </span>
           ) : (
-            text.composer.hint
+            !isTouch && text.composer.hint
           )}
         </span>
         <button type="submit" className="button primary" disabled={!isSendable}>
@@ -135,8 +146,15 @@ function ReplyingTo({ message, onCancel }: { message: Message | undefined; onCan
   );
 }
 
+/** `never`: what answers here is another system, and a note is all that can be written. `closed`: not until the customer writes. */
+type ReplyState = "possible" | "closed" | "never";
+
+/** So little time is left: amber, then red. */
+const SOON_MS = 4 * 60 * 60 * 1000;
+const VERY_SOON_MS = 60 * 60 * 1000;
+
 /** Whether the customer can be written to now; the notice says for how long, or why not and what can be done. */
-function useReplying(conversation: Conversation): { isPossible: boolean; notice: React.ReactNode } {
+function useReplying(conversation: Conversation): { state: ReplyState; notice: React.ReactNode } {
   const { identity } = useConsole();
   const integrations = useIntegrations();
   const now = useNow();
@@ -144,7 +162,7 @@ function useReplying(conversation: Conversation): { isPossible: boolean; notice:
   const { closesAt } = conversation.window;
   if (!platform) {
     const { title, why } = text.composer.notSendable;
-    return { isPossible: false, notice: <Notice title={title}>{why}</Notice> };
+    return { state: "never", notice: <Notice title={title}>{why}</Notice> };
   }
   const leftMs = closesAt ? Date.parse(closesAt) - now : 0;
   // The clock of this machine may be wrong; the server's word counts until the next one.
@@ -152,7 +170,7 @@ function useReplying(conversation: Conversation): { isPossible: boolean; notice:
     const { title, why, never, template, wait } = text.composer.windowClosed;
     const name = text.platform[platform];
     return {
-      isPossible: false,
+      state: "closed",
       notice: (
         <Notice title={title}>
           {closesAt ? why(name, exactTime(closesAt)) : never(name)}{" "}
@@ -166,7 +184,7 @@ function useReplying(conversation: Conversation): { isPossible: boolean; notice:
     const { title, why, admin, operator } = text.composer.notConnected;
     return {
       // Only a hint: whether it can be sent is the server's to say.
-      isPossible: true,
+      state: "possible",
       notice: (
         <Notice title={title(text.platform[platform])}>
           {why} {identity.role === "admin" ? <Link to="/settings/socials">{admin}</Link> : operator}
@@ -174,23 +192,26 @@ function useReplying(conversation: Conversation): { isPossible: boolean; notice:
       ),
     };
   }
+  const urgency = leftMs < VERY_SOON_MS ? "very-soon" : leftMs < SOON_MS ? "soon" : undefined;
   return {
-    isPossible: true,
+    state: "possible",
     notice: (
-      <p className="window" title={closesAt ? exactTime(closesAt) : undefined}>
+      <p className="window" data-ends={urgency} title={closesAt ? exactTime(closesAt) : undefined}>
         <Clock aria-hidden /> {text.composer.windowOpen(duration(leftMs))}
       </p>
     ),
   };
 }
 
+/** One line, so that the thread keeps its room; the reasons are for who asks. */
 function Notice({ title, children }: { title: string; children: React.ReactNode }) {
   return (
-    <div className="notice warning">
-      <TriangleAlert aria-hidden />
-      <p>
-        <strong>{title}.</strong> {children}
-      </p>
-    </div>
+    <details className="reply-notice">
+      <summary>
+        <TriangleAlert aria-hidden /> {title}
+        <span className="reply-notice-why">{text.composer.why}</span>
+      </summary>
+      <p>{children}</p>
+    </details>
   );
 }

@@ -8,6 +8,7 @@ import { useConsole } from "../console-context";
 import { readDraft, writeDraft, type Draft } from "../drafts";
 import { useFailure } from "../failure";
 import { unshown } from "../outbox";
+import { isEscape } from "../keyboard";
 import { Foreign, withoutOverrides } from "../plain-text";
 import { useIsVisible } from "../polling";
 import { CONTENT_ID } from "../shell";
@@ -55,7 +56,7 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
     detailsButton.current?.focus();
   };
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.key === "Escape" && !event.defaultPrevented) onBack();
+    if (isEscape(event) && !event.defaultPrevented) onBack();
   };
 
   if (failure) {

@@ -3,6 +3,7 @@ import { useId, useState, type ReactNode } from "react";
 import { explain, type Conversation, type UpdateConversation } from "../api";
 import { channelOf } from "../channel-icon";
 import { useConsole } from "../console-context";
+import { isEscape } from "../keyboard";
 import { Foreign } from "../plain-text";
 import { text } from "../text";
 import { dateAndTime, exactTime } from "../time";
@@ -31,7 +32,7 @@ export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
       className="details"
       aria-label={text.details.label}
       onKeyDown={(event) => {
-        if (event.key !== "Escape") return;
+        if (!isEscape(event)) return;
         // Only the panel closes, not the conversation as well.
         event.preventDefault();
         onClose();
