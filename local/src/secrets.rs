@@ -155,7 +155,7 @@ mod tests {
 
     const ARN: &str = "arn:aws:secretsmanager:eu-central-1:000000000000:secret:a";
 
-    fn value(secrets: &Secrets, stage: Value) -> Result<String, Refusal> {
+    fn value(secrets: &Secrets, stage: &Value) -> Result<String, Refusal> {
         let answer = secrets.answer("GetSecretValue", &json!({ "SecretId": ARN, "VersionStage": stage }))?;
         Ok(answer["SecretString"].as_str().unwrap().to_owned())
     }
@@ -163,26 +163,26 @@ mod tests {
     #[test]
     fn new_version_leaves_the_previous_one() {
         let secrets = Secrets::in_memory();
-        assert_eq!(value(&secrets, Value::Null).unwrap_err().0, "ResourceNotFoundException");
+        assert_eq!(value(&secrets, &Value::Null).unwrap_err().0, "ResourceNotFoundException");
 
         for text in ["first", "second", "second", "third"] {
             secrets.put(ARN, text).unwrap();
         }
 
-        assert_eq!(value(&secrets, Value::Null).unwrap(), "third");
-        assert_eq!(value(&secrets, json!(CURRENT)).unwrap(), "third");
-        assert_eq!(value(&secrets, json!(PREVIOUS)).unwrap(), "second");
+        assert_eq!(value(&secrets, &Value::Null).unwrap(), "third");
+        assert_eq!(value(&secrets, &json!(CURRENT)).unwrap(), "third");
+        assert_eq!(value(&secrets, &json!(PREVIOUS)).unwrap(), "second");
     }
 
     #[test]
     fn secret_without_previous_version_has_none() {
         let secrets = Secrets::in_memory();
         secrets.create(ARN).unwrap();
-        let made = value(&secrets, Value::Null).unwrap();
+        let made = value(&secrets, &Value::Null).unwrap();
         secrets.create(ARN).unwrap();
 
-        assert_eq!(value(&secrets, Value::Null).unwrap(), made, "it is made once");
-        let (code, text) = value(&secrets, json!(PREVIOUS)).unwrap_err();
+        assert_eq!(value(&secrets, &Value::Null).unwrap(), made, "it is made once");
+        let (code, text) = value(&secrets, &json!(PREVIOUS)).unwrap_err();
         assert!(code == "ResourceNotFoundException" && text.contains(PREVIOUS), "{text}");
     }
 
@@ -192,6 +192,6 @@ mod tests {
         let file = folder.path().join("secrets.json");
         Secrets::open(file.clone()).unwrap().put(ARN, "kept").unwrap();
 
-        assert_eq!(value(&Secrets::open(file).unwrap(), Value::Null).unwrap(), "kept");
+        assert_eq!(value(&Secrets::open(file).unwrap(), &Value::Null).unwrap(), "kept");
     }
 }

@@ -130,7 +130,8 @@ impl<T> RotatingSecret<T> {
             }
             (held.with_previous, held.asked_at) = (true, Instant::now());
         }
-        match timeout(READ_AGAIN_WITHIN, self.read()).await {
+        // Boxed: it is rarely done, and would make everything that waits for this large.
+        match timeout(READ_AGAIN_WITHIN, Box::pin(self.read())).await {
             Ok(Ok(versions)) => self.held().versions = Arc::new(versions),
             Ok(Err(error)) => warn!("a secret stays as it was read before: {}", causes(&*error)),
             Err(_) => warn!("a secret stays as it was read before: there is no answer"),
@@ -181,6 +182,7 @@ mod tests {
         (RotatingSecret::open(&client, NAME.into(), text).await.unwrap(), emulator)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "what parses a secret owns it")]
     fn text(secret: SecretString) -> Result<String, Cause> {
         match secret.expose_secret() {
             "wrong" => Err("no secret".into()),

@@ -75,7 +75,7 @@ impl Account {
 
     /// Delivers a part of the story that has to be stored.
     pub async fn receives(&self, store: &Store, second: i64, events: Vec<Event>) -> Counts {
-        let counts = self.deliver(store, delivery(second), events).await;
+        let counts = Box::pin(self.deliver(store, delivery(second), events)).await;
         assert_eq!(counts.failed, 0, "{counts:?}");
         counts
     }
@@ -84,7 +84,7 @@ impl Account {
     pub async fn hears(&self, store: &Store, customer: &Customer, external_id: &str) -> Conversation {
         let now_us = clock::now_us();
         let second = (now_us / 1000 - BEGINNING_MS) / 1000;
-        let counts = self.deliver(store, now_us, vec![inbound(customer, external_id, second)]).await;
+        let counts = Box::pin(self.deliver(store, now_us, vec![inbound(customer, external_id, second)])).await;
         assert_eq!(counts.failed, 0, "{counts:?}");
         self.conversation(store, customer).await
     }

@@ -391,7 +391,7 @@ mod tests {
         let calls = table.meter.stop().calls;
         assert_eq!(calls[0], "Query", "the day");
 
-        for call in 0..calls.len() {
+        for (call, asked_for) in calls.iter().enumerate() {
             let (table, accounts) = stage().await;
             table.meter.start([(call, Fault::Before)]);
             let run = handle(&table.store(), &request(&asked), NEVER).await;
@@ -399,7 +399,7 @@ mod tests {
             match run {
                 Ok(run) => assert_eq!(run.tally, Tally { replayed: 1, stay: 0, failed: 1 }, "{call}"),
                 Err(error) => {
-                    assert!(calls[call] == "Query" && matches!(error, Error::Unavailable(_)), "{call}: {error}");
+                    assert!(asked_for == "Query" && matches!(error, Error::Unavailable(_)), "{call}: {error}");
                 }
             }
 

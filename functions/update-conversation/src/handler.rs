@@ -57,9 +57,9 @@ pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> 
     let changes = changes(http::body(&request, http::BODY_MAX_BYTES)?, &caller, clock::now_us())?;
 
     let now_ms = clock::now_ms();
-    let changed = store.change_conversation(&caller.organization, &id, &changes, now_ms).await;
+    let outcome = store.change_conversation(&caller.organization, &id, &changes, now_ms).await;
 
-    if let Err(Error::AlreadyAssigned { .. }) = changed {
+    if let Err(Error::AlreadyAssigned { .. }) = outcome {
         // Who was too late sees what they would overwrite.
         let present = store.conversation(&caller.organization, &id).await?.ok_or(Error::ConversationNotFound)?;
         let assigned_to = present.assigned_to.clone();
@@ -67,7 +67,7 @@ pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> 
         let conversation = Some(serde_json::to_value(&view).map_err(Error::internal)?);
         return Err(Error::AlreadyAssigned { assigned_to, conversation });
     }
-    let view = ConversationView::load(store, &caller.organization, changed?, now_ms).await?;
+    let view = ConversationView::load(store, &caller.organization, outcome?, now_ms).await?;
     http::ok(StatusCode::OK, &view)
 }
 

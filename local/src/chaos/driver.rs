@@ -61,7 +61,7 @@ impl Driver {
         };
         let url = format!("{}/local/invoke?function=issue-webhook-token", driver.api);
         let answer = driver.request("POST", &url, &[], json!({ "for": "service" }).to_string().into()).await;
-        driver.webhook_token = answer.json["token"].as_str().unwrap_or_default().to_owned();
+        answer.json["token"].as_str().unwrap_or_default().clone_into(&mut driver.webhook_token);
         driver
     }
 

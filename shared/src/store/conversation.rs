@@ -726,11 +726,11 @@ impl Store {
             expression = with_labels(expression, changes, &conversation)?;
             match self.update(&keys::conversation(organization, &conversation.id), expression).await? {
                 Written::Done(item) => {
-                    let changed = read(item)?;
+                    let after = read(item)?;
                     if let Some(by) = &changes.by {
-                        self.audit_changes(organization, by, &conversation, &changed, now_ms).await?;
+                        self.audit_changes(organization, by, &conversation, &after, now_ms).await?;
                     }
-                    return Ok(changed);
+                    return Ok(after);
                 }
                 Written::Refused(_) => {}
             }
@@ -779,9 +779,8 @@ fn with_assignee(expression: Expression, changes: &Changes, conversation: &Conve
 fn with_labels(expression: Expression, changes: &Changes, conversation: &Conversation) -> Result<Expression> {
     let set = |labels: &BTreeSet<String>| AttributeValue::Ss(labels.iter().cloned().collect());
     let before = &conversation.labels;
-    let all = |expression: Expression, labels: &BTreeSet<String>| match labels.is_empty() {
-        true => expression.remove("labels"),
-        false => expression.set("labels", set(labels)),
+    let all = |expression: Expression, labels: &BTreeSet<String>| {
+        if labels.is_empty() { expression.remove("labels") } else { expression.set("labels", set(labels)) }
     };
     let Changes { labels, add_labels: add, remove_labels: remove, .. } = changes;
     let expected = before.difference(remove).chain(add).collect::<BTreeSet<_>>().len();

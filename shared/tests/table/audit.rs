@@ -15,10 +15,6 @@ async fn told(table: &Table, account: &Account) -> Vec<(AuditAction, Option<Stri
     account.audit(&table.store()).await.into_iter().map(|entry| (entry.action, entry.by)).collect()
 }
 
-fn by(user: &str) -> Option<String> {
-    Some(user.to_owned())
-}
-
 #[tokio::test]
 async fn changes_that_others_see_are_in_the_trail() {
     let (table, account) = (Table::open().await, Account::whatsapp());
@@ -34,13 +30,17 @@ async fn changes_that_others_see_are_in_the_trail() {
 
     for (second, changes) in (1..).zip(changes) {
         for _ in 0..2 {
-            let changes = Changes { by: by("olga"), ..changes.clone() };
+            let changes = Changes { by: Some("olga".to_owned()), ..changes.clone() };
             store.change_conversation(&account.organization, &id, &changes, at(second)).await.unwrap();
         }
     }
 
     let expected = [AuditAction::LabelsChanged, AuditAction::Assigned, AuditAction::StatusChanged];
-    assert_eq!(told(&table, &account).await, expected.map(|action| (action, by("olga"))), "what changed, and once");
+    assert_eq!(
+        told(&table, &account).await,
+        expected.map(|action| (action, Some("olga".to_owned()))),
+        "what changed, and once"
+    );
     let trail = account.audit(&store).await;
     assert!(trail.iter().all(|entry| entry.conversation_id.as_ref() == Some(&id)), "{trail:?}");
     let kept = table.partition(&format!("ORG#{}#AUDIT", account.organization)).await;
@@ -60,7 +60,7 @@ async fn note_is_in_the_trail_once() {
         store.begin_note(&account.organization, writing, &note, clock::now_us()).await.unwrap();
     }
 
-    assert_eq!(told(&table, &account).await, [(AuditAction::NoteAdded, by("olga"))]);
+    assert_eq!(told(&table, &account).await, [(AuditAction::NoteAdded, Some("olga".to_owned()))]);
     let kept = table.partition(&format!("ORG#{}#AUDIT", account.organization)).await;
     assert!(!format!("{kept:?}").contains("Regular"), "{kept:?}");
 }
