@@ -124,7 +124,7 @@ impl Delivery<'_> {
         }
         counts += self.keep(None, None, homeless).await;
         let rest = self.misfits.keep_rest(self.store, body, self.now_ms()).await;
-        counts += or_failed(rest.map(|()| Counts::default()));
+        counts += or_failed(rest);
         let organization = organizations.pop_first().flatten().filter(|_| organizations.is_empty());
         Received { counts, platform, organization, oldest_ms }
     }

@@ -94,7 +94,8 @@ pub struct Room {
     items: usize,
     /// What they take beyond themselves and [`SURROUNDINGS_BYTES`].
     bytes: usize,
-    is_over: bool,
+    /// How many items found no room.
+    over: usize,
 }
 
 /// The most items of one delivery that are kept by themselves: as many as the provider sends at once.
@@ -121,7 +122,7 @@ impl<'a> Misfits<'a> {
     /// Of a delivery of that size, which proves that.
     #[must_use]
     pub fn of_delivery(proof: &'a Proof, size_bytes: usize) -> Self {
-        Self::Quarantine(proof, Mutex::new(Room { items: ITEMS_MAX, bytes: size_bytes, is_over: false }))
+        Self::Quarantine(proof, Mutex::new(Room { items: ITEMS_MAX, bytes: size_bytes, over: 0 }))
     }
 
     /// Keeps an event that has no place: as a delivery of its own. What stands around it comes with each, so that a delivery might
@@ -132,14 +133,14 @@ impl<'a> Misfits<'a> {
     pub async fn keep(&self, store: &Store, misfit: Misfit<'_>, now_ms: i64) -> Result<Counts> {
         let Misfit { reason, event, account, owner } = misfit;
         if self.is_over() {
-            return Ok(Counts { quarantined: 1, ..Counts::default() });
+            return Ok(Counts::default());
         }
         let (delivery, raw) = match self {
             Self::Stay(_) => Default::default(),
             Self::Quarantine(..) => (event.place.delivery_of(&event.raw).to_string(), event.raw.to_string()),
         };
         if !self.takes(delivery.len().saturating_sub(raw.len() + SURROUNDINGS_BYTES)) {
-            return Ok(Counts { quarantined: 1, ..Counts::default() });
+            return Ok(Counts::default());
         }
         // The same event comes in other company when the provider repeats it.
         let identity = if event.place.is_item() { raw.as_bytes() } else { delivery.as_bytes() };
@@ -149,20 +150,28 @@ impl<'a> Misfits<'a> {
     }
 
     /// Keeps the delivery whole where not everything in it that has no place was kept by itself. What has found its place meets
-    /// itself when the delivery is replayed.
+    /// itself when the delivery is replayed. Counts the items that found no room.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn keep_rest(&self, store: &Store, delivery: &[u8], now_ms: i64) -> Result<()> {
-        if self.is_over() { self.keep_whole(store, TOO_MUCH, delivery, now_ms).await.map(drop) } else { Ok(()) }
+    pub async fn keep_rest(&self, store: &Store, delivery: &[u8], now_ms: i64) -> Result<Counts> {
+        let over = match self {
+            Self::Quarantine(_, room) => room.lock().map_or(0, |room| room.over),
+            Self::Stay(_) => 0,
+        };
+        if over == 0 {
+            return Ok(Counts::default());
+        }
+        let Counts { quarantined, duplicates, .. } = self.keep_whole(store, TOO_MUCH, delivery, now_ms).await?;
+        Ok(Counts { quarantined: quarantined * over, duplicates: duplicates * over, ..Counts::default() })
     }
 
-    /// Whether there is no room left for items by themselves.
+    /// Whether another item finds no room, whatever it takes.
     fn is_over(&self) -> bool {
-        match self {
-            Self::Quarantine(_, room) => room.lock().is_ok_and(|room| room.is_over),
-            Self::Stay(_) => false,
-        }
+        let Self::Quarantine(_, room) = self else { return false };
+        let Ok(mut room) = room.lock() else { return false };
+        room.over += usize::from(room.over > 0);
+        room.over > 0
     }
 
     /// Whether there is room for another item, with so much beyond itself.
@@ -170,10 +179,10 @@ impl<'a> Misfits<'a> {
         let Self::Quarantine(_, room) = self else { return true };
         let Ok(mut room) = room.lock() else { return true };
         match (room.items.checked_sub(1), room.bytes.checked_sub(bytes)) {
-            (Some(items), Some(bytes)) => (room.items, room.bytes) = (items, bytes),
-            _ => room.is_over = true,
+            (Some(items), Some(bytes)) if room.over == 0 => (room.items, room.bytes) = (items, bytes),
+            _ => room.over += 1,
         }
-        !room.is_over
+        room.over == 0
     }
 
     /// Keeps a whole delivery that cannot be taken apart; a token tells whose it is.

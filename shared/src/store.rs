@@ -15,7 +15,7 @@ mod status;
 mod thread;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Mutex,
     time::Duration,
 };
@@ -244,10 +244,18 @@ impl Store {
 
 /// The statement that writes an item where there is none. Sorted, so that all of one kind of item are the same text.
 fn insertion(table: &str, item: &Item) -> Result<BatchStatementRequest> {
-    let (names, values): (Vec<_>, Vec<_>) = item.iter().collect::<BTreeMap<_, _>>().into_iter().unzip();
-    let names: Vec<_> = names.into_iter().map(|name| format!("'{name}': ?")).collect();
-    let statement = format!("INSERT INTO \"{table}\" VALUE {{{}}}", names.join(", "));
-    let values = values.into_iter().cloned().collect();
+    const FOR_EACH: usize = 24;
+    let mut attributes: Vec<_> = item.iter().collect();
+    attributes.sort_unstable_by_key(|(name, _)| *name);
+    // In one piece: this is done for each message.
+    let mut statement = String::with_capacity(table.len() + FOR_EACH * (attributes.len() + 1));
+    statement.extend(["INSERT INTO \"", table, "\" VALUE {"]);
+    let mut values = Vec::with_capacity(attributes.len());
+    for (name, value) in attributes {
+        statement.extend([if values.is_empty() { "'" } else { ", '" }, name, "': ?"]);
+        values.push(value.clone());
+    }
+    statement.push('}');
     BatchStatementRequest::builder().statement(statement).set_parameters(Some(values)).build().map_err(Error::internal)
 }
 

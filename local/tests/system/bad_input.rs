@@ -71,10 +71,14 @@ impl<'a> Target<'a> {
     }
 }
 
-/// What is in the table about an organization.
+/// What is in the table about an organization, but for its audit trail, which tells refused attempts.
 async fn stored(organization: &Organization<'_>) -> Vec<Value> {
     let begin = format!("ORG#{}", organization.id);
-    let is_of_it = |item: &Value| text(&item["pk"]["S"]).split('#').take(2).eq(begin.split('#'));
+    let told = ["AUDIT", "REFUSED"].map(|kind| format!("{begin}#{kind}"));
+    let is_of_it = |item: &Value| {
+        let partition = text(&item["pk"]["S"]);
+        partition.split('#').take(2).eq(begin.split('#')) && !told.iter().any(|kind| partition == kind)
+    };
     let mut stored: Vec<_> = items(organization.rig).await.into_iter().filter(is_of_it).collect();
     stored.sort_by_key(|item| (text(&item["pk"]["S"]).to_owned(), text(&item["sk"]["S"]).to_owned()));
     stored

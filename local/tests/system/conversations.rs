@@ -157,7 +157,8 @@ async fn many(rig: &Rig, count: u64) -> (Organization<'_>, Vec<Account<'_>>) {
     }
     for number in 1..=count {
         let account = &accounts[usize::try_from(number % 2).unwrap()];
-        account.receive_body(account.text_delivery("m1", &number.to_string(), BEGIN + number, "Hello")).await;
+        let id = format!("m1.{number}");
+        account.receive_body(account.text_delivery(&id, &number.to_string(), BEGIN + number, "Hello")).await;
     }
     (organization, accounts)
 }
@@ -189,7 +190,8 @@ fn pages_stay_right_while_messages_arrive() {
         let (organization, accounts) = many(rig, 9).await;
         let write = async |number: u64, id: &str| {
             let account = &accounts[usize::try_from(number % 2).unwrap()];
-            account.receive_body(account.text_delivery(id, &number.to_string(), BEGIN + 1000, "News")).await;
+            let id = format!("{id}.{number}");
+            account.receive_body(account.text_delivery(&id, &number.to_string(), BEGIN + 1000, "News")).await;
         };
 
         let pages = pages(&organization, "/api/v1/conversations?limit=3", async |page| match page {

@@ -144,7 +144,8 @@ async fn no_function_may_do_more_than_it_does() {
         let conversation = organization.conversations(&format!("channel={platform}")).await.remove(0);
         organization.send(&conversation, json!({ "text": "Nothing" })).await;
         assert_eq!(rig.api("POST", &format!("{path}/test"), &organization.admin, Value::Null).await.0, 200);
-        organization.get(&format!("{path}/webhook")).await;
+        let shown = rig.api("GET", &format!("{path}/webhook"), &organization.admin, Value::Null).await;
+        assert_eq!(shown.0, 200, "{}", shown.1);
         let webhook = json!({ "for": "account", "platform": platform, "accountId": account.id });
         rig.invoke("issue-webhook-token", webhook).await;
         // Another account takes its place, and one that the provider fails to register gives its claim back.

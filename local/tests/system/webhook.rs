@@ -24,8 +24,12 @@ fn delivery(account: &str, id: &str) -> String {
 
 /// What is in the table of the organization's conversations.
 async fn stored(rig: &Rig, organization: &Organization<'_>) -> Vec<Value> {
-    let (all, audit) = (format!("ORG#{}#", organization.id), format!("ORG#{}#AUDIT", organization.id));
-    let of_it = |item: &Value| text(&item["pk"]["S"]).starts_with(&all) && item["pk"]["S"] != audit;
+    let all = format!("ORG#{}#", organization.id);
+    let besides = ["AUDIT", "QUARANTINE"].map(|kind| format!("{all}{kind}"));
+    let of_it = |item: &Value| {
+        let partition = text(&item["pk"]["S"]);
+        partition.starts_with(&all) && !besides.iter().any(|kind| partition.starts_with(kind))
+    };
     items(rig).await.into_iter().filter(of_it).collect()
 }
 
