@@ -71,6 +71,8 @@ test.describe("an admin", () => {
     });
 
     test(`is told beside the field what is wrong with ${name}`, async ({ page, organization, system }) => {
+      // Of a provider that names no account of a key, only the deployment's word is left: nothing would be wrong.
+      await system.simulate("settings", { namesAccounts: true });
       const { account } = organization;
       const key = organization.key(platform);
       const stranger = new Organization(system);
@@ -105,6 +107,7 @@ test.describe("an admin", () => {
 
       await submit(dialog, platform, account, key);
       await expect(card(page, platform)).toContainText(text.settings.state.connected);
+      await system.simulate("settings", { namesAccounts: false });
     });
   }
 
