@@ -367,7 +367,9 @@ export const text = {
       "Connecting WhatsApp registers this address with 360dialog by itself: there is nothing to set up. Where it has to be set by hand, tell 360dialog:",
     webhookUrl: "Webhook URL",
     webhookHeader:
-      "Header: Authorization, with the value Bearer and the webhook token of this installation. Whoever runs the service knows the token; it is never shown here.",
+      "Header: Authorization, with the value Bearer, a space, and the token of the account. The token is a secret of that account alone.",
+    webhookToken: (platform: string) => `Token of ${platform}`,
+    showWebhookToken: (platform: string) => `Show the token of ${platform}`,
     copy: "Copy",
     copied: "Copied",
     copyFailed: "It could not be copied: mark the address and copy it.",

@@ -19,6 +19,11 @@ interface Props {
   onMarkedUnread: () => void;
 }
 
+/** Gives it to somebody, as long as it still belongs to whom it is shown to belong to: a colleague may just have taken it. */
+function assignment(to: string | null, shown: string | null): NonNullable<UpdateConversation["assign"]> {
+  return shown === null ? { to, ifUnassigned: true } : { to, ifAssignedTo: shown };
+}
+
 /** The customer, and what the team does with the conversation. */
 export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
   const { identity } = useConsole();
@@ -82,12 +87,12 @@ export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
             {isOpen ? text.details.closeConversation : text.details.reopenConversation}
           </button>
           {assignedTo !== identity.user && (
-            <button type="button" className="button" onClick={() => change({ assignedTo: "me" })}>
+            <button type="button" className="button" onClick={() => change({ assign: assignment("me", assignedTo) })}>
               {text.details.assignToMe}
             </button>
           )}
           {assignedTo !== null && (
-            <button type="button" className="button" onClick={() => change({ assignedTo: null })}>
+            <button type="button" className="button" onClick={() => change({ assign: assignment(null, assignedTo) })}>
               {text.details.unassign}
             </button>
           )}
@@ -95,7 +100,11 @@ export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
             {text.details.markUnread}
           </button>
         </div>
-        <Labels labels={conversation.labels} onChange={(labels) => change({ labels })} />
+        <Labels
+          labels={conversation.labels}
+          onAdd={(label) => change({ addLabels: [label] })}
+          onRemove={(label) => change({ removeLabels: [label] })}
+        />
         {update.isError && (
           <p className="failure" role="alert">
             {explain(update.error)}
@@ -123,7 +132,14 @@ function Time({ timestamp }: { timestamp: string }) {
   );
 }
 
-function Labels({ labels, onChange }: { labels: string[]; onChange: (labels: string[]) => void }) {
+interface LabelsProps {
+  labels: string[];
+  onAdd: (label: string) => void;
+  onRemove: (label: string) => void;
+}
+
+/** One at a time, so that what a colleague adds or removes meanwhile stays. */
+function Labels({ labels, onAdd, onRemove }: LabelsProps) {
   const [added, setAdded] = useState("");
   const heading = useId();
   const isFull = labels.length >= LABELS_MAX;
@@ -136,11 +152,7 @@ function Labels({ labels, onChange }: { labels: string[]; onChange: (labels: str
         {labels.map((label) => (
           <li key={label} className="chip">
             <Foreign>{label}</Foreign>
-            <button
-              type="button"
-              aria-label={text.details.removeLabel(label)}
-              onClick={() => onChange(labels.filter((other) => other !== label))}
-            >
+            <button type="button" aria-label={text.details.removeLabel(label)} onClick={() => onRemove(label)}>
               <X aria-hidden />
             </button>
           </li>
@@ -153,7 +165,7 @@ function Labels({ labels, onChange }: { labels: string[]; onChange: (labels: str
           className="add-label"
           onSubmit={(event) => {
             event.preventDefault();
-            if (label && !labels.includes(label)) onChange([...labels, label]);
+            if (label && !labels.includes(label)) onAdd(label);
             setAdded("");
           }}
         >

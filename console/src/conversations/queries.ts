@@ -182,6 +182,8 @@ export function useUpdateConversation(id: string) {
       );
       tellUnread(queries, [conversation]);
     },
+    // What was shown may be what made it fail: somebody else was faster.
+    onError: () => queries.invalidateQueries({ queryKey: conversationKey(id) }),
   });
 }
 

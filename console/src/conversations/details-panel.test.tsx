@@ -1,0 +1,54 @@
+// @vitest-environment jsdom
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { ConsoleContext, type Console } from "../console-context";
+import { conversation } from "../testing/examples";
+import { text } from "../text";
+import { DetailsPanel } from "./details-panel";
+
+const patch = vi.fn();
+
+beforeEach(() => {
+  patch.mockReset().mockReturnValue(new Promise(() => undefined));
+});
+afterEach(cleanup);
+
+function panel(shown: Parameters<typeof conversation>[0]) {
+  const console = { identity: { role: "operator", user: "ann" }, api: { PATCH: patch } };
+  render(
+    <ConsoleContext value={console as unknown as Console}>
+      <QueryClientProvider client={new QueryClient()}>
+        <DetailsPanel conversation={conversation(shown)} onClose={vi.fn()} onMarkedUnread={vi.fn()} />
+      </QueryClientProvider>
+    </ConsoleContext>,
+  );
+}
+
+const press = (name: string) => fireEvent.click(screen.getByRole("button", { name }));
+const sent = () => waitFor(() => (patch.mock.calls[0]?.[1] as { body: unknown }).body);
+
+it("takes a conversation only while nobody has it", async () => {
+  panel({ assignedTo: null });
+  press(text.details.assignToMe);
+  expect(await sent()).toEqual({ assign: { to: "me", ifUnassigned: true } });
+});
+
+it("takes over from whom it shows, and from nobody else", async () => {
+  panel({ assignedTo: "bob" });
+  press(text.details.assignToMe);
+  expect(await sent()).toEqual({ assign: { to: "me", ifAssignedTo: "bob" } });
+});
+
+it("adds a label beside those of others", async () => {
+  panel({ labels: ["vip"] });
+  fireEvent.change(screen.getByLabelText(text.details.newLabel), { target: { value: "urgent" } });
+  press(text.details.addLabel);
+  expect(await sent()).toEqual({ addLabels: ["urgent"] });
+});
+
+it("removes one label and leaves the others", async () => {
+  panel({ labels: ["vip", "urgent"] });
+  press(text.details.removeLabel("vip"));
+  expect(await sent()).toEqual({ removeLabels: ["vip"] });
+});
