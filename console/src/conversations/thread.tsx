@@ -8,6 +8,7 @@ import { text } from "../text";
 import { dayName, dayOf, useNow } from "../time";
 import { Loading, Problem } from "../ui/states";
 import { MessageBubble } from "./message-bubble";
+import { useNewMessages } from "./new-messages";
 import { OutgoingBubble } from "./outgoing-bubble";
 import type { LivePages } from "./queries";
 
@@ -39,7 +40,7 @@ export function Thread({ conversation, messages, outgoing, list, onAtEnd, onRepl
   const [scroller, setScroller] = useState<HTMLDivElement | null>(null);
   const [isAtEnd, setIsAtEnd] = useState(true);
   const hasOlder = list.query.data?.next != null;
-  const { firstNew, seenUpTo } = useNewMessages(conversation, messages, isAtEnd);
+  const { firstNew, unseen } = useNewMessages(conversation, messages, isAtEnd);
   const byId = useMemo(() => new Map(messages.map((message) => [message.id, message])), [messages]);
   const rows = useMemo(() => rowsOf(messages, outgoing, hasOlder, firstNew), [messages, outgoing, hasOlder, firstNew]);
 
@@ -89,7 +90,6 @@ export function Thread({ conversation, messages, outgoing, list, onAtEnd, onRepl
     setIsAtEnd(reached);
     onAtEnd(reached);
   };
-  const unseen = messages.filter((message) => message.direction === "inbound" && message.id > seenUpTo).length;
   const sendAgain = ({ text, replyTo }: Message) => {
     // It failed for good: this is a new message, with a key of its own.
     outbox.send({ conversationId: conversation.id, text: text ?? "", type: "message", replyTo: replyTo?.id ?? null });
@@ -169,30 +169,6 @@ export function Thread({ conversation, messages, outgoing, list, onAtEnd, onRepl
       )}
     </div>
   );
-}
-
-/**
- * Where "new messages" begin: at what was unread when the conversation was opened, or arrived while nobody looked. `seenUpTo` is
- * the newest message that was on screen.
- */
-function useNewMessages(conversation: Conversation, messages: Message[], isAtEnd: boolean) {
-  const [firstNew, setFirstNew] = useState<string | null>(() => firstUnread(conversation, messages));
-  const newest = messages[0]?.id ?? "";
-  const [seenUpTo, setSeenUpTo] = useState(newest);
-  const isSeen = isAtEnd && document.visibilityState === "visible";
-  if (isSeen && seenUpTo !== newest) {
-    setSeenUpTo(newest);
-  } else if (!isSeen) {
-    const arrived = messages.findLast((message) => message.id > seenUpTo && message.direction === "inbound");
-    if (arrived && (firstNew === null || firstNew <= seenUpTo) && firstNew !== arrived.id) setFirstNew(arrived.id);
-  }
-  return { firstNew, seenUpTo };
-}
-
-function firstUnread(conversation: Conversation, messages: Message[]): string | null {
-  if (!conversation.unread) return null;
-  const inbound = messages.filter((message) => message.direction === "inbound");
-  return inbound[Math.min(conversation.unreadCount, inbound.length) - 1]?.id ?? null;
 }
 
 /** From the oldest to the newest. */
