@@ -124,6 +124,8 @@ export const text = {
     status: {
       sending: "Sending…",
       unknown: "Not known yet",
+      unconfirmed: "Not confirmed",
+      assumed: "Assumed to have arrived",
       accepted: "Accepted",
       sent: "Sent",
       failed: "Failed",
@@ -131,7 +133,8 @@ export const text = {
       read: "Read",
     } satisfies Record<MessageStatus, string>,
     unknownHint:
-      "The connection broke while this was sent: it may have arrived. It settles by itself; do not send it again.",
+      "The connection broke while this was sent: it may have arrived. Wait two minutes for its status; do not send it again yet.",
+    unconfirmedHint: "Nobody has confirmed that this was sent. Sent again, it may arrive twice.",
     failed: (title: string, code: string) => `Not sent: ${title.replace(`(#${code}) `, "")} (${code})`,
     sendAgain: "Send again",
   },

@@ -4,6 +4,7 @@
 //! 360dialog are not: what stands here for them is the earlier system's practice with Meta's documented bodies, chosen by a
 //! preset per platform.
 
+pub mod advice;
 pub mod refusal;
 mod send;
 pub mod signature;
@@ -381,16 +382,21 @@ fn failure(status: StatusCode, body: &Value, retry_after: Option<Duration>) -> F
 /// The four body shapes of reference section 1.4, and anything else by its status.
 fn provider_error(status: StatusCode, body: &Value) -> ProviderError {
     let at = |pointer: &str| body.pointer(pointer).and_then(text);
-    let code = at("/error/code").or_else(|| at("/errors/0/code")).or_else(|| at("/meta/http_code"));
+    let code = at("/error/code")
+        .or_else(|| at("/errors/0/code"))
+        .or_else(|| at("/detail/error/code"))
+        .or_else(|| at("/meta/http_code"));
     let title = at("/error/message")
         .or_else(|| at("/error/title"))
         .or_else(|| at("/error"))
         .or_else(|| at("/errors/0/title"))
+        .or_else(|| at("/detail/error/message"))
         .or_else(|| at("/meta/developer_message"))
         .or_else(|| at("/message"));
     ProviderError {
         code: code.unwrap_or_else(|| status.as_u16().to_string()),
         title: title.unwrap_or_else(|| format!("HTTP {}", status.as_u16())),
+        subcode: at("/error/error_subcode"),
         details: at("/error/error_data/details").or_else(|| at("/errors/0/details")),
     }
 }

@@ -51,6 +51,8 @@ pub enum Error {
     IdempotencyKeyReused,
     #[error("somebody else cares for this conversation: ask them, or take it over knowingly")]
     AlreadyAssigned { assigned_to: Option<String>, conversation: Option<Value> },
+    #[error("only what failed or is unconfirmed can be sent again, and only once: read the message again")]
+    NotResendable { message_id: String },
     #[error("this was changed by somebody else at the same moment: read it again, then repeat")]
     Conflict,
     #[error("the body is longer than {limit_bytes} bytes")]
@@ -112,6 +114,7 @@ impl Error {
             Self::NotConnected => (StatusCode::CONFLICT, "NOT_CONNECTED"),
             Self::IdempotencyKeyReused => (StatusCode::CONFLICT, "IDEMPOTENCY_KEY_REUSED"),
             Self::AlreadyAssigned { .. } => (StatusCode::CONFLICT, "ALREADY_ASSIGNED"),
+            Self::NotResendable { .. } => (StatusCode::CONFLICT, "NOT_RESENDABLE"),
             Self::Conflict => (StatusCode::CONFLICT, "CONFLICT"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
@@ -136,6 +139,7 @@ impl Error {
             Self::AlreadyAssigned { assigned_to, conversation } => {
                 json!({ "assignedTo": assigned_to, "conversation": conversation })
             }
+            Self::NotResendable { message_id } => json!({ "messageId": message_id }),
             Self::TextTooLong { limit, unit } => json!({ "limit": limit, "unit": unit }),
             Self::ProviderRejected { message_id, code, title } => {
                 json!({ "messageId": message_id, "code": code, "title": title })

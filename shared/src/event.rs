@@ -154,6 +154,9 @@ pub struct StatusChange {
 pub struct ProviderError {
     /// The provider's code, as text.
     pub code: String,
+    /// What the code means more exactly, on Instagram and Messenger.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub subcode: Option<String>,
     /// Its title.
     pub title: String,
     /// Its details, where they say more than the title.
@@ -171,6 +174,7 @@ impl ProviderError {
         let shortened = |text: &String| truncate(text, ERROR_MAX_BYTES);
         Self {
             code: shortened(&self.code),
+            subcode: self.subcode.as_ref().map(shortened),
             title: shortened(&self.title),
             details: self.details.as_ref().map(shortened),
         }

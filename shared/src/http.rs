@@ -161,9 +161,17 @@ fn success(status: StatusCode, data: &impl Serialize, message: Option<&str>) -> 
 /// # Errors
 /// When the items cannot be written as JSON.
 pub fn ok_list(items: &impl Serialize, limit: usize, next_cursor: Option<&str>) -> Result<Response<Body>> {
+    ok(StatusCode::OK, &list(items, limit, next_cursor)?)
+}
+
+/// A page of a list, as it is answered.
+///
+/// # Errors
+/// When the items cannot be written as JSON.
+pub fn list(items: &impl Serialize, limit: usize, next_cursor: Option<&str>) -> Result<serde_json::Value> {
     let pagination = json!({ "limit": limit, "hasNext": next_cursor.is_some(), "nextCursor": next_cursor });
     let items = serde_json::to_value(items).map_err(Error::internal)?;
-    ok(StatusCode::OK, &json!({ "items": items, "pagination": pagination }))
+    Ok(json!({ "items": items, "pagination": pagination }))
 }
 
 fn response(status: StatusCode, body: &serde_json::Value) -> Response<Body> {

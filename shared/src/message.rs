@@ -70,6 +70,50 @@ impl Status {
     }
 }
 
+/// Where an outbound message stands as it is shown: some of it follows from the time that has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// As the provider told, or as it is being sent.
+    Told(Status),
+    /// Nobody has heard of it for too long to wait on: it may have arrived or not.
+    Unconfirmed,
+    /// An operator says that it arrived.
+    Assumed,
+}
+
+impl Standing {
+    /// Its name in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Told(status) => status.as_str(),
+            Self::Unconfirmed => "unconfirmed",
+            Self::Assumed => "assumed",
+        }
+    }
+
+    /// It failed, or may not have arrived: somebody has to look.
+    #[must_use]
+    pub fn is_problem(self) -> bool {
+        matches!(self, Self::Told(Status::Failed | Status::Unknown) | Self::Unconfirmed)
+    }
+
+    /// It may be sent again: it will not arrive, or nobody will tell any more.
+    #[must_use]
+    pub fn is_resendable(self) -> bool {
+        matches!(self, Self::Told(Status::Failed) | Self::Unconfirmed)
+    }
+}
+
+/// An operator's word that a message arrived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assumed {
+    /// The operator.
+    pub by: String,
+    /// When, epoch milliseconds.
+    pub at: i64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

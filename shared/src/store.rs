@@ -10,6 +10,7 @@ mod integration;
 pub mod keys;
 mod message;
 mod outbound;
+mod problem;
 mod quarantine;
 mod status;
 mod thread;
@@ -37,7 +38,7 @@ use tracing::debug;
 pub use audit::{AuditAction, AuditEntry};
 pub use change::{EMOJI_MAX_BYTES, Settled};
 pub use conversation::{
-    Activity, Assignee, Changes, Conversation, ConversationStatus, LABELS_MAX, LastMessage, Recorded,
+    Activity, Assignee, Changes, Conversation, ConversationStatus, LABELS_MAX, LastMessage, ReadThrough, Recorded,
 };
 pub use external_id::ExternalId;
 pub use inbox::{InboxFilter, InboxPage};
@@ -45,7 +46,7 @@ pub use integration::{
     ACCOUNT_LOST, Claim, Connection, ConnectionStatus, Credentials, Health, HealthStatus, Integration, KEY_REFUSED,
     KEY_UNREADABLE, Notice, OwnAccount, Owner, OwnerStatus, Told, WEBHOOK_ELSEWHERE,
 };
-pub use message::{Message, MessageType, ReactionEntry, Received};
+pub use message::{Message, MessageType, ReactionEntry, ReadMark, Received, UnreadMessage};
 pub use outbound::{Answer, Begun, Note, Outcome, Reply, Writing, unique_name};
 pub use quarantine::{Audience, Chosen, QuarantineEntry, QuarantineKind, QuarantinePage, Quarantined};
 pub use status::{Change, Update};

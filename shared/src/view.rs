@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 use crate::{
     clock::rfc3339,
     content::ContentType,
+    dialog360::advice::{Action, advice},
     error::Result,
     event::ProviderError,
-    id::{ConversationId, OrganizationId},
-    message::{Direction, Sender, Status},
+    id::{ConversationId, MessageId, OrganizationId},
+    message::{Direction, Sender, Standing, Status},
     platform::Platform,
     store::{
         Claim, ConnectionStatus, Conversation, ConversationStatus, HealthStatus, Integration, Message, MessageType,
@@ -101,8 +102,11 @@ pub struct ConversationView {
     /// Whether the customer wrote something that nobody has read.
     pub unread: bool,
     unread_count: usize,
+    first_unread_id: Option<MessageId>,
     customer: CustomerView,
     last_message: Value,
+    /// The newest message that failed or may not have arrived.
+    problem: Option<Value>,
     assigned_to: Option<String>,
     labels: Vec<String>,
     window: Window,
@@ -122,7 +126,8 @@ struct CustomerView {
 const UNREAD_MAX: usize = 99;
 
 impl ConversationView {
-    /// A conversation as it is now. Unread messages are counted where there may be any: only the messages tell for sure.
+    /// A conversation as it is now. Unread messages are counted where there may be any: only the messages tell for sure. The
+    /// unsettled messages are those of the whole organization.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -130,21 +135,32 @@ impl ConversationView {
         store: &Store,
         organization: &OrganizationId,
         conversation: Conversation,
+        unsettled: &[Message],
         now_ms: i64,
     ) -> Result<Self> {
-        let unread_count = match &conversation.unread_from {
-            None => 0,
+        let partitions = conversation.partitions();
+        let unread = match &conversation.unread_from {
+            None => Vec::new(),
             Some(from) => {
-                let read_at = conversation.read_at.unwrap_or(0);
-                let partitions = conversation.partitions();
-                store.count_unread(organization, &partitions, from, read_at, UNREAD_MAX).await?
+                let mark = conversation.read_mark();
+                store.unread_messages(organization, &partitions, from, None, mark, UNREAD_MAX).await?
             }
         };
+        let first_unread = unread.iter().min_by_key(|message| message.position()).map(|message| message.id.clone());
+        let unread_count = unread.len().min(UNREAD_MAX);
+        let last_id = conversation.last_message_id.as_ref().unwrap_or(&conversation.last_message_key);
+        let own: Vec<_> = unsettled.iter().filter(|message| partitions.contains(&message.conversation_id)).collect();
+        let last = own.iter().find(|message| message.id == *last_id);
         let last_message = json!({
+            "id": last_id,
+            "type": MessageType::Message,
             "text": conversation.last_message_text,
             "sender": conversation.last_message_sender,
             "timestamp": rfc3339(conversation.last_message_key.epoch_ms()),
+            "status": last.and_then(|message| message.standing(now_ms)).map(Standing::as_str),
+            "error": last.and_then(|message| message.error.clone()).map(MessageErrorView::from),
         });
+        let problem = own.iter().find(|message| message.is_problem(now_ms)).map(|message| problem(message, now_ms));
         let name = conversation.customer_name.clone();
         Ok(Self {
             channel: conversation.channel.public_name(),
@@ -152,6 +168,7 @@ impl ConversationView {
             status: conversation.status,
             unread: unread_count > 0,
             unread_count,
+            first_unread_id: first_unread,
             customer: CustomerView {
                 id: conversation.customer_user_id.unwrap_or_else(|| conversation.id.to_string()),
                 name: name.or(conversation.customer_username.clone()).or(conversation.customer_phone.clone()),
@@ -159,6 +176,7 @@ impl ConversationView {
                 username: conversation.customer_username,
             },
             last_message,
+            problem,
             assigned_to: conversation.assigned_to,
             labels: conversation.labels.into_iter().collect(),
             window: window(conversation.channel, conversation.last_inbound_at, now_ms),
@@ -166,6 +184,31 @@ impl ConversationView {
             updated_at: rfc3339(conversation.updated_at),
             id: conversation.id,
         })
+    }
+}
+
+/// What a conversation tells of a message that failed or may not have arrived.
+fn problem(message: &Message, now_ms: i64) -> Value {
+    let kind = message.standing(now_ms).map(Standing::as_str);
+    let reached = |status: Status| message.status_history.as_ref()?.get(status.as_str()).copied();
+    let at = message.status.and_then(reached).unwrap_or(message.id.epoch_ms());
+    let code = message.error.as_ref().map(|error| &error.code);
+    json!({ "kind": kind, "messageId": message.id, "code": code, "at": rfc3339(at) })
+}
+
+/// Why a message failed: the provider's words, and ours with the one thing to do.
+#[derive(Debug, Serialize)]
+struct MessageErrorView {
+    #[serde(flatten)]
+    provider: ProviderError,
+    message: &'static str,
+    action: Action,
+}
+
+impl From<ProviderError> for MessageErrorView {
+    fn from(provider: ProviderError) -> Self {
+        let advice = advice(&provider);
+        Self { provider, message: advice.message, action: advice.action }
     }
 }
 
@@ -189,13 +232,13 @@ pub struct MessageView {
     deleted_at: Option<String>,
     timestamp: String,
     received_at: String,
-    status: Option<Status>,
+    status: Option<&'static str>,
     status_history: Vec<Value>,
-    error: Option<ProviderError>,
+    error: Option<MessageErrorView>,
+    resend_of: Option<MessageId>,
+    resent_as: Option<MessageId>,
+    assumed: Option<Value>,
 }
-
-/// A message that is still `sending` after this long was left by a function that ended: whether it left is not known.
-const SENDING_MAX_MS: i64 = 30_000;
 
 impl MessageView {
     /// A message of a conversation as it is now.
@@ -216,20 +259,19 @@ impl MessageView {
                 history.push((status, *at));
             }
         }
-        let status = message.status.map(|status| match status {
-            Status::Sending if now_ms - sent_at > SENDING_MAX_MS => Status::Unknown,
-            Status::Accepted | Status::Sent | Status::Delivered => {
+        let standing = message.standing(now_ms).map(|standing| match standing {
+            Standing::Told(status @ (Status::Accepted | Status::Sent | Status::Delivered)) => {
                 let watermarks =
                     [(Status::Delivered, conversation.delivered_up_to), (Status::Read, conversation.read_up_to)];
                 let reached = watermarks.into_iter().filter_map(|(status, at)| Some((status, at?)));
-                reached.filter(|(_, at)| *at >= sent_at).fold(status, |status, (raised, at)| {
+                Standing::Told(reached.filter(|(_, at)| *at >= sent_at).fold(status, |status, (raised, at)| {
                     if raised > status {
                         history.push((raised, at));
                         raised
                     } else {
                         status
                     }
-                })
+                }))
             }
             other => other,
         });
@@ -255,12 +297,15 @@ impl MessageView {
             edited_at: message.edited_at.map(rfc3339),
             deleted_at: message.deleted_at.map(rfc3339),
             received_at: rfc3339(message.received_at / 1000),
-            status,
+            status: standing.map(Standing::as_str),
             status_history: history
                 .into_iter()
                 .map(|(status, at)| json!({ "status": status, "timestamp": rfc3339(at) }))
                 .collect(),
-            error: message.error,
+            error: message.error.map(MessageErrorView::from),
+            resend_of: message.resend_of,
+            resent_as: message.resent_as,
+            assumed: message.assumed.map(|assumed| json!({ "by": assumed.by, "timestamp": rfc3339(assumed.at) })),
         }
     }
 

@@ -187,12 +187,14 @@ impl Account {
             customer_user_id: None,
             customer_username: None,
             last_message_key: MessageId::of(at(0), "nothing"),
+            last_message_id: None,
             last_message_text: String::new(),
             last_message_sender: Sender::Customer,
             last_inbound_at: None,
             last_received_at: None,
             unread_from: None,
             read_at: None,
+            read_through: None,
             delivered_up_to: None,
             read_up_to: None,
             assigned_to: None,
@@ -235,8 +237,8 @@ impl Account {
     /// How many messages are unread, as far as they are counted.
     pub async fn unread(&self, store: &Store, conversation: &Conversation) -> usize {
         let Some(from) = &conversation.unread_from else { return 0 };
-        let (partitions, read_at) = (conversation.partitions(), conversation.read_at.unwrap_or(0));
-        store.count_unread(&self.organization, &partitions, from, read_at, 1000).await.unwrap()
+        let (partitions, mark) = (conversation.partitions(), conversation.read_mark());
+        store.unread_messages(&self.organization, &partitions, from, None, mark, 1000).await.unwrap().len()
     }
 }
 

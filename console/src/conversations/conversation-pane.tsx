@@ -168,15 +168,16 @@ function useMarkRead(
   const read = useRef<string | null>(null);
   const inbound = messages?.filter((message) => message.direction === "inbound").map((message) => message.receivedAt);
   const newest = inbound?.reduce((latest, at) => (at > latest ? at : latest), "");
+  const shown = messages?.[0]?.id;
   useEffect(() => {
-    if (!newest || isUnread === undefined) return;
+    if (!newest || !shown || isUnread === undefined) return;
     if (read.current !== null && newest > read.current) refreshConversation(queries, id);
     if (read.current === null && !isUnread) read.current = newest;
     if (!isVisible || !isAtEnd || (read.current !== null && newest <= read.current)) return;
     read.current = newest;
     // Where it fails, the conversation stays unread: the next message, or opening it again, marks it.
-    mutate({ readUpTo: newest });
-  }, [newest, isUnread, isVisible, isAtEnd, mutate, queries, id]);
+    mutate({ readUpTo: shown });
+  }, [newest, shown, isUnread, isVisible, isAtEnd, mutate, queries, id]);
 }
 
 /** Where a customer's conversations have been joined, the address moves on to the one that is left. */

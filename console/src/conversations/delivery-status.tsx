@@ -6,6 +6,8 @@ import { exactTime } from "../time";
 const ICONS: Record<MessageStatus, LucideIcon> = {
   sending: Clock3,
   unknown: CircleHelp,
+  unconfirmed: CircleHelp,
+  assumed: Check,
   accepted: Check,
   sent: Check,
   failed: TriangleAlert,

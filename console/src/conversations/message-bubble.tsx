@@ -24,7 +24,8 @@ export const MessageBubble = memo(function MessageBubble(props: Props) {
   const isNote = message.type === "internal_note";
   const side = message.contentType === "system" ? "system" : message.direction;
   // What the provider has not taken, or perhaps not, the customer's phone cannot quote.
-  const isTaken = message.status === null || !["sending", "unknown", "failed"].includes(message.status);
+  const isTaken =
+    message.status === null || !["sending", "unknown", "unconfirmed", "assumed", "failed"].includes(message.status);
   const canReply =
     conversation.metadata.platform !== null && !isNote && !message.deletedAt && side !== "system" && isTaken;
   return (
@@ -71,6 +72,7 @@ export const MessageBubble = memo(function MessageBubble(props: Props) {
           </p>
         )}
         {message.status === "unknown" && <p className="unknown">{text.thread.unknownHint}</p>}
+        {message.status === "unconfirmed" && <p className="unknown">{text.thread.unconfirmedHint}</p>}
         {message.reactions.length > 0 && (
           <ul className="reactions">
             {message.reactions.map((reaction) => (

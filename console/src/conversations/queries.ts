@@ -173,8 +173,12 @@ export function useUpdateConversation(id: string) {
   const { api } = useConsole();
   const queries = useQueryClient();
   return useMutation({
-    mutationFn: (body: UpdateConversation): Promise<Conversation> =>
-      answer(api.PATCH("/api/v1/conversations/{conversationId}", { params: { path: { conversationId: id } }, body })),
+    mutationFn: (changes: UpdateConversation): Promise<Conversation> => {
+      // The client's types take a field that can only be null, `problem`, for one that is never sent.
+      const body = changes as Omit<UpdateConversation, "problem">;
+      const params = { path: { conversationId: id } };
+      return answer(api.PATCH("/api/v1/conversations/{conversationId}", { params, body }));
+    },
     onSuccess: (conversation) => {
       queries.setQueryData(conversationKey(id), conversation);
       queries.setQueriesData<PagedList<Conversation>>({ queryKey: ["conversations"] }, (list) =>

@@ -21,6 +21,9 @@ export function message(change: Partial<Message> = {}): Message {
     status: null,
     statusHistory: [],
     error: null,
+    resendOf: null,
+    resentAs: null,
+    assumed: null,
     ...change,
   };
 }
@@ -46,12 +49,18 @@ export function conversation(change: Partial<Conversation> = {}): Conversation {
     status: "open",
     unread: true,
     unreadCount: 1,
+    firstUnreadId: "1795427900000-0123456789abcdef0123456789abcdef",
     customer: { id: "DE.81720034455667788990", name: "Lena Vogt", phone: "491713920012", username: "lenavogt" },
     lastMessage: {
+      id: "1795427900000-0123456789abcdef0123456789abcdef",
+      type: "message",
       text: "Hello, is the blue one in stock?",
       sender: "customer",
       timestamp: "2026-11-23T09:58:20.000Z",
+      status: null,
+      error: null,
     },
+    problem: null,
     assignedTo: null,
     labels: [],
     window: { open: true, closesAt: "2026-11-24T09:58:20.000Z", allowed: ["text", "template"] },

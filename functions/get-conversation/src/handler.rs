@@ -6,8 +6,10 @@ use shared::{Error, Result, auth, clock, config::Claims, http, store::Store, vie
 pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> Result<Response<Body>> {
     let caller = auth::caller(&request, claims, auth::PEOPLE)?;
     let id = http::conversation_id(&request)?;
-    let conversation = store.conversation(&caller.organization, &id).await?.ok_or(Error::ConversationNotFound)?;
-    let view = ConversationView::load(store, &caller.organization, conversation, clock::now_ms()).await?;
+    let organization = &caller.organization;
+    let conversation = store.conversation(organization, &id).await?.ok_or(Error::ConversationNotFound)?;
+    let unsettled = store.unsettled(organization).await?;
+    let view = ConversationView::load(store, organization, conversation, &unsettled, clock::now_ms()).await?;
     http::ok(StatusCode::OK, &view)
 }
 
@@ -42,7 +44,7 @@ mod tests {
         table.meter.start([]);
         let answer = answer(&table, about(&account, &conversation)).await;
 
-        assert_eq!(table.meter.stop().calls, ["GetItem", "Query"]);
+        assert_eq!(table.meter.stop().calls, ["GetItem", "Query", "Query"], "problems, and what is unread");
         assert_eq!(answer.status, 200);
         let data = &answer.body["data"];
         assert_eq!(data["id"], json!(conversation.id));
@@ -70,7 +72,7 @@ mod tests {
         let (table, account) = (Table::without_retries().await, Account::whatsapp());
         let conversation = account.hears(&table.store(), &anna(), "m1").await;
 
-        for call in 0..2 {
+        for call in 0..3 {
             table.meter.start([(call, Fault::Before)]);
             assert_eq!(answer(&table, about(&account, &conversation)).await.refusal(), (503, "UNAVAILABLE"), "{call}");
         }

@@ -1,7 +1,10 @@
 //! Lists the organization's conversations, newest first.
 
-use futures_util::future::try_join_all;
-use lambda_http::{Body, Request, Response};
+use std::collections::BTreeSet;
+
+use futures_util::future::{try_join, try_join_all};
+use lambda_http::{Body, Request, Response, http::StatusCode};
+use serde_json::json;
 use shared::{
     Error, Result,
     auth::{self, Caller},
@@ -15,28 +18,51 @@ use shared::{
 
 /// The filter that stands for Instagram and Facebook.
 const SOCIAL: &str = "social";
+/// Conversations with a problem are counted up to here.
+const PROBLEMS_MAX: usize = 99;
 
 pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> Result<Response<Body>> {
     let caller = auth::caller(&request, claims, auth::PEOPLE)?;
     let organization = &caller.organization;
     let limit = http::page_limit(&request)?;
     let filter = filter(&request, &caller)?;
-    let query = format!("conversations {filter:?}");
+    let problems_only = flag(&request, "problem")?;
+    let query = format!("conversations {filter:?}{}", if problems_only { " problem" } else { "" });
     let after = match http::query_parameter(&request, "cursor") {
         Some(text) => Some(cursor::decode(organization, &query, &text)?),
         None => None,
     };
 
-    let page = store.inbox(organization, &filter, after.as_deref(), limit).await?;
-
     let now_ms = clock::now_ms();
+    let (unsettled, page) = if problems_only {
+        let unsettled = store.unsettled(organization).await?;
+        let problems: Vec<_> = unsettled.iter().filter(|message| message.is_problem(now_ms)).collect();
+        let page = store.with_problems(organization, &problems, &filter, after.as_deref(), limit).await?;
+        (unsettled, page)
+    } else {
+        let page = store.inbox(organization, &filter, after.as_deref(), limit);
+        try_join(store.unsettled(organization), page).await?
+    };
+
+    let problems = unsettled.iter().filter(|message| message.is_problem(now_ms));
+    let troubled: BTreeSet<_> = problems.map(|message| &message.conversation_id).collect();
     let views = page.conversations.into_iter();
-    let views = views.map(|conversation| ConversationView::load(store, organization, conversation, now_ms));
+    let views = views.map(|conversation| ConversationView::load(store, organization, conversation, &unsettled, now_ms));
     let mut views = try_join_all(views).await?;
     // The filter finds what may be unread; only the count tells.
     views.retain(|view| view.unread || !filter.unread);
     let next = page.next.map(|position| cursor::encode(organization, &query, &position));
-    http::ok_list(&views, limit, next.as_deref())
+    let mut list = http::list(&views, limit, next.as_deref())?;
+    list["problemCount"] = json!(troubled.len().min(PROBLEMS_MAX));
+    http::ok(StatusCode::OK, &list)
+}
+
+fn flag(request: &Request, name: &'static str) -> Result<bool> {
+    match http::query_parameter(request, name).as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Error::invalid_parameter(format!("`{name}` is true or false"), name)),
+    }
 }
 
 fn filter(request: &Request, caller: &Caller) -> Result<InboxFilter> {
@@ -56,11 +82,7 @@ fn filter(request: &Request, caller: &Caller) -> Result<InboxFilter> {
         Some("closed") => Some(ConversationStatus::Closed),
         Some(_) => return Err(Error::invalid_parameter("`status` is open or closed", "status")),
     };
-    let unread = match parameter("unread").as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(Error::invalid_parameter("`unread` is true or false", "unread")),
-    };
+    let unread = flag(request, "unread")?;
     let assigned_to = parameter("assignedTo").map(|user| if user == "me" { caller.user.clone() } else { user });
     Ok(InboxFilter { channels, status, unread, assigned_to, label: parameter("label") })
 }
@@ -68,11 +90,11 @@ fn filter(request: &Request, caller: &Caller) -> Result<InboxFilter> {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use shared::store::{Assignee, Changes};
+    use shared::store::{Assignee, Changes, Reply, Writing};
     use testbed::{
         call::{Answer, Call, claims},
         engine::{Fault, Table},
-        given::{Account, anna, inbound, phone},
+        given::{Account, anna, delivery, inbound, phone},
     };
 
     use super::*;
@@ -97,7 +119,7 @@ mod tests {
         table.meter.start([]);
         let answer = answer(&table, Call::of(EVENT).from(&account.organization)).await;
 
-        assert_eq!(table.meter.stop().calls, ["Query", "Query"], "the inbox, and what is unread");
+        assert_eq!(table.meter.stop().calls, ["Query", "Query", "Query"], "problems, the inbox, and what is unread");
         assert_eq!(ids(&answer), [conversation.id.as_str()]);
         assert_eq!(answer.body["data"]["pagination"], json!({ "limit": 20, "hasNext": false, "nextCursor": null }));
     }
@@ -112,6 +134,7 @@ mod tests {
             ("channel", "WhatsApp"),
             ("status", "archived"),
             ("unread", "yes"),
+            ("problem", "1"),
             ("limit", "0"),
             ("limit", "101"),
             ("limit", "many"),
@@ -200,7 +223,7 @@ mod tests {
         for (channel, queries) in [("whatsapp", 1), ("social", 2), ("", Channel::ALL.len())] {
             table.meter.start([]);
             assert_eq!(ids(&answer(&table, call.clone().query(&[("channel", channel)])).await), [""; 0]);
-            assert_eq!(table.meter.stop().calls, vec!["Query"; queries], "{channel}");
+            assert_eq!(table.meter.stop().calls, vec!["Query"; queries + 1], "{channel}, and the problems");
         }
     }
 
@@ -225,5 +248,35 @@ mod tests {
         }
 
         assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn problems_are_found_counted_and_paged() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+        let mut troubled = Vec::new();
+        for (number, second) in [("4917111", 10), ("4917122", 20), ("4917133", 30)] {
+            let conversation = account.hears(&store, &phone(number), number).await;
+            if second > 10 {
+                let writing = Writing { conversation: &conversation.id, operator: "olga", key: "key" };
+                let reply = Reply { text: "Hi".into(), ..Reply::default() };
+                store
+                    .begin_reply(&account.organization, &conversation, writing, &reply, delivery(second))
+                    .await
+                    .unwrap();
+                troubled.push(conversation.id.to_string());
+            }
+        }
+        let call = |parameters: &[(&str, &str)]| Call::of(EVENT).from(&account.organization).query(parameters);
+
+        let first = answer(&table, call(&[("problem", "true"), ("limit", "1")])).await;
+        let next = first.body["data"]["pagination"]["nextCursor"].as_str().unwrap();
+        let second = answer(&table, call(&[("problem", "true"), ("limit", "1"), ("cursor", next)])).await;
+        let closed = answer(&table, call(&[("problem", "true"), ("status", "closed")])).await;
+
+        assert_eq!((ids(&first), ids(&second)), (vec![&*troubled[1]], vec![&*troubled[0]]));
+        assert_eq!(second.body["data"]["pagination"]["hasNext"], false);
+        assert_eq!(ids(&closed), [""; 0]);
+        assert_eq!(closed.body["data"]["problemCount"], 2, "of all, whatever the filter");
     }
 }

@@ -13,7 +13,7 @@ use shared::{
     http,
     id::{ConversationId, MessageId},
     inbound::callback_data,
-    message::Status,
+    message::{Standing, Status},
     metrics,
     platform::Platform,
     store::{
@@ -46,6 +46,7 @@ struct SendMessageRequest {
     #[serde(rename = "type")]
     message_type: Option<MessageType>,
     reply_to: Option<String>,
+    resend_of: Option<String>,
 }
 
 pub(crate) async fn handle(sending: &Sending, request: Request) -> Result<Response<Body>> {
@@ -61,7 +62,7 @@ pub(crate) async fn handle(sending: &Sending, request: Request) -> Result<Respon
         sending.store.conversation(&caller.organization, &id).await?.ok_or(Error::ConversationNotFound)?;
     match body.message_type.unwrap_or(MessageType::Message) {
         MessageType::InternalNote => note(sending, &caller, &conversation, &id, &key, body).await,
-        MessageType::Message => reply(sending, &caller, &conversation, &id, &key, body).await,
+        MessageType::Message => Box::pin(reply(sending, &caller, &conversation, &id, &key, body)).await,
     }
 }
 
@@ -83,6 +84,9 @@ async fn note(
     key: &str,
     body: SendMessageRequest,
 ) -> Result<Response<Body>> {
+    if body.resend_of.is_some() {
+        return Err(Error::invalid_body("a note is not sent: there is nothing to send again", "resendOf"));
+    }
     if body.text.chars().count() > NOTE_MAX_CHARACTERS {
         return Err(Error::TextTooLong { limit: NOTE_MAX_CHARACTERS, unit: "characters" });
     }
@@ -108,11 +112,16 @@ async fn reply(
     if !limit.allows(&body.text) {
         return Err(Error::TextTooLong { limit: limit.limit, unit: limit.unit });
     }
-    let reply = Reply { reply_to: quoted(sending, caller, conversation, body.reply_to).await?, text: body.text };
+    let reply_to = quoted(sending, caller, conversation, body.reply_to).await?;
+    let resend_of = resent(sending, caller, conversation, body.resend_of).await?;
+    let reply = Reply { text: body.text, reply_to, resend_of };
     // A repeated request gets its first answer, whatever has happened to integration and window since.
     let before = sending.store.used_reply(organization, id, key, &reply, clock::now_ms()).await?;
     if let Some(message) = before {
         return answer(message, conversation);
+    }
+    if let Some(first) = reply.resend_of.as_deref().filter(|first| !is_resendable(first)) {
+        return Err(Error::NotResendable { message_id: first.id.to_string() });
     }
     let integration = sending.store.integration(organization, platform).await?;
     let integration = integration.filter(|integration| {
@@ -180,6 +189,23 @@ async fn quoted(
     Ok(Some((message.id, external_id)))
 }
 
+/// The message that is to be sent again.
+async fn resent(
+    sending: &Sending,
+    caller: &Caller,
+    conversation: &Conversation,
+    resend_of: Option<String>,
+) -> Result<Option<Box<Message>>> {
+    let Some(text) = resend_of else { return Ok(None) };
+    let id = text.parse().map_err(|_| Error::MessageNotFound)?;
+    let message = sending.store.message_of(&caller.organization, &conversation.partitions(), &id).await?;
+    message.map(|message| Some(Box::new(message))).ok_or(Error::MessageNotFound)
+}
+
+fn is_resendable(first: &Message) -> bool {
+    first.resent_as.is_none() && first.standing(clock::now_ms()).is_some_and(Standing::is_resendable)
+}
+
 fn customer(conversation: &Conversation) -> Customer {
     Customer {
         phone: conversation.customer_phone.clone(),
@@ -200,7 +226,8 @@ fn outcome(sent: Result<ExternalId, Failure>, platform: Platform) -> Outcome {
         warn!(%platform, provider.code = error.code, "a reply was not sent");
         Outcome { answer, status: Status::Failed, external_id: None, error: Some(error) }
     };
-    let error = |code: &str, title: &str| ProviderError { code: code.into(), title: title.into(), details: None };
+    let error =
+        |code: &str, title: &str| ProviderError { code: code.into(), title: title.into(), ..ProviderError::default() };
     match sent {
         Ok(external_id) => {
             Outcome { answer: Answer::Accepted, status: Status::Accepted, external_id: Some(external_id), error: None }
@@ -497,6 +524,34 @@ mod tests {
         assert_eq!((again.status, &again.body["data"]["id"]), (202, &answer.body["data"]["id"]));
         assert_eq!(stage.outbound().await.len(), 1);
         assert_eq!(stage.provider.calls(), [SEND]);
+    }
+
+    #[tokio::test]
+    async fn only_what_failed_or_is_unconfirmed_is_sent_again() {
+        let error = json!({ "error": { "code": 131_026, "message": "Undeliverable" } });
+        let stage = Stage::of([(400, error), taken("wamid.A1")]).await;
+        stage.answer(stage.call().header("idempotency-key", "first")).await;
+        let failed = stage.outbound().await.remove(0);
+        let resend = |key: &str, of: &Message| {
+            stage.call().header("idempotency-key", key).body(&json!({ "text": TEXT, "resendOf": of.id }))
+        };
+
+        let again = stage.answer(resend("again", &failed)).await;
+        let once_more = stage.answer(resend("again", &failed)).await;
+        let twice = stage.answer(resend("twice", &failed)).await;
+
+        let thread = stage.outbound().await;
+        let new = thread.iter().find(|message| message.id != failed.id).unwrap();
+        let first = thread.iter().find(|message| message.id == failed.id).unwrap();
+        assert_eq!((again.status, &again.body["data"]["resendOf"]), (201, &json!(failed.id)));
+        assert_eq!(once_more.body["data"]["id"], json!(new.id), "the same key is the same message");
+        assert_eq!((first.resent_as.as_ref(), new.status), (Some(&new.id), Some(Status::Accepted)));
+        assert_eq!(twice.refusal(), (409, "NOT_RESENDABLE"));
+        assert_eq!(stage.answer(resend("accepted", new)).await.refusal(), (409, "NOT_RESENDABLE"));
+        let unknown = stage.call().body(&json!({ "text": TEXT, "resendOf": "1767877200000-00" }));
+        assert_eq!(stage.answer(unknown).await.refusal(), (404, "MESSAGE_NOT_FOUND"));
+        assert_eq!(thread.len(), 2);
+        assert_eq!(stage.provider.calls(), [SEND, SEND]);
     }
 
     #[tokio::test]

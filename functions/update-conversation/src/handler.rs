@@ -10,7 +10,8 @@ use shared::{
     clock,
     config::Claims,
     http,
-    store::{Assignee, Changes, ConversationStatus, LABELS_MAX, Store},
+    id::MessageId,
+    store::{Assignee, Changes, Conversation, ConversationStatus, LABELS_MAX, Message, Store},
     view::ConversationView,
 };
 
@@ -22,8 +23,13 @@ const USER_MAX_BYTES: usize = 128;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct UpdateConversationRequest {
     status: Option<ConversationStatus>,
+    /// `null`: what failed or may not have arrived has been seen.
+    #[serde(default, deserialize_with = "null")]
+    problem: bool,
+    /// A message of which nobody knows it arrived.
+    assume_delivered: Option<String>,
     read: Option<bool>,
-    /// RFC 3339: the `receivedAt` of the newest message that was shown.
+    /// The id of the last message that was shown.
     read_up_to: Option<String>,
     #[serde(default, deserialize_with = "assignee")]
     assigned_to: Option<Assignee>,
@@ -46,6 +52,10 @@ struct Assignment {
     if_unassigned: Option<bool>,
 }
 
+fn null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    <()>::deserialize(deserializer).map(|()| true)
+}
+
 /// `null` is nobody; absent, the default, is no change.
 fn assignee<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Assignee>, D::Error> {
     Ok(Some(Option::deserialize(deserializer)?.map_or(Assignee::Nobody, Assignee::User)))
@@ -54,21 +64,55 @@ fn assignee<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Assigne
 pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> Result<Response<Body>> {
     let caller = auth::caller(&request, claims, auth::PEOPLE)?;
     let id = http::conversation_id(&request)?;
-    let changes = changes(http::body(&request, http::BODY_MAX_BYTES)?, &caller, clock::now_us())?;
+    let body: UpdateConversationRequest = http::body(&request, http::BODY_MAX_BYTES)?;
+    let assumed: Option<MessageId> =
+        body.assume_delivered.as_ref().map(|id| id.parse().map_err(|_| Error::MessageNotFound)).transpose()?;
+    let dismissed = body.problem;
+    let changes = changes(body, &caller, clock::now_us())?;
 
+    let organization = &caller.organization;
     let now_ms = clock::now_ms();
-    let outcome = store.change_conversation(&caller.organization, &id, &changes, now_ms).await;
-
+    let outcome = store.change_conversation(organization, &id, &changes, now_ms).await;
     if let Err(Error::AlreadyAssigned { .. }) = outcome {
         // Who was too late sees what they would overwrite.
-        let present = store.conversation(&caller.organization, &id).await?.ok_or(Error::ConversationNotFound)?;
+        let present = store.conversation(organization, &id).await?.ok_or(Error::ConversationNotFound)?;
         let assigned_to = present.assigned_to.clone();
-        let view = ConversationView::load(store, &caller.organization, present, now_ms).await?;
+        let unsettled = store.unsettled(organization).await?;
+        let view = ConversationView::load(store, organization, present, &unsettled, now_ms).await?;
         let conversation = Some(serde_json::to_value(&view).map_err(Error::internal)?);
         return Err(Error::AlreadyAssigned { assigned_to, conversation });
     }
-    let view = ConversationView::load(store, &caller.organization, outcome?, now_ms).await?;
+    let conversation = outcome?;
+    if let Some(message) = &assumed {
+        store.assume_delivered(organization, &conversation.partitions(), message, &caller.user, now_ms).await?;
+    }
+    let mut unsettled = store.unsettled(organization).await?;
+    // The index follows later.
+    unsettled.retain(|message| Some(&message.id) != assumed.as_ref());
+    if dismissed {
+        unsettled = dismiss(store, &caller, &conversation, unsettled, now_ms).await?;
+    }
+    let view = ConversationView::load(store, organization, conversation, &unsettled, now_ms).await?;
     http::ok(StatusCode::OK, &view)
+}
+
+/// Takes a conversation's messages out of the problems; what is left.
+async fn dismiss(
+    store: &Store,
+    caller: &Caller,
+    conversation: &Conversation,
+    unsettled: Vec<Message>,
+    now_ms: i64,
+) -> Result<Vec<Message>> {
+    let partitions = conversation.partitions();
+    let mut left = Vec::new();
+    for message in unsettled {
+        let is_seen = partitions.contains(&message.conversation_id) && message.is_problem(now_ms);
+        if !is_seen || !store.dismiss(&caller.organization, &message, &caller.user, now_ms).await? {
+            left.push(message);
+        }
+    }
+    Ok(left)
 }
 
 /// Nobody, or a user by id; `me` is the caller.
@@ -123,27 +167,37 @@ fn check_labels(labels: Option<&BTreeSet<String>>, add: &BTreeSet<String>, remov
 }
 
 fn changes(request: UpdateConversationRequest, caller: &Caller, now_us: i64) -> Result<Changes> {
-    let UpdateConversationRequest { status, read, read_up_to, assigned_to, assign, labels, add_labels, remove_labels } =
-        request;
+    let UpdateConversationRequest {
+        status,
+        read,
+        read_up_to,
+        assigned_to,
+        assign,
+        labels,
+        add_labels,
+        remove_labels,
+        problem,
+        assume_delivered,
+    } = request;
     let names_labels = labels.is_some() || !add_labels.is_empty() || !remove_labels.is_empty();
     let names_assignee = assigned_to.is_some() || assign.is_some();
-    if status.is_none() && read.is_none() && read_up_to.is_none() && !names_assignee && !names_labels {
+    let is_read = read.is_some() || read_up_to.is_some();
+    let names_messages = problem || assume_delivered.is_some();
+    if !(names_messages || status.is_some() || is_read || names_assignee || names_labels) {
         return Err(Error::InvalidBody {
             message:
-                "name something to change: status, read, readUpTo, assign, assignedTo, addLabels, removeLabels, labels"
+                "name something to change: status, read, readUpTo, assign, assignedTo, addLabels, removeLabels, labels, problem, assumeDelivered"
                     .into(),
             field: None,
         });
     }
-    let read_up_to = match (read, read_up_to) {
+    let (read_up_to, read_through) = match (read, read_up_to) {
         (Some(_), Some(_)) => return Err(Error::invalid_body("send either `read` or `readUpTo`", "readUpTo")),
-        (Some(true), None) => Some(now_us),
-        (Some(false) | None, None) => None,
-        (None, Some(text)) => {
-            let epoch_ms = clock::parse_rfc3339(&text)
-                .ok_or_else(|| Error::invalid_body("`readUpTo` is an RFC 3339 time", "readUpTo"))?;
-            // Times are shown in milliseconds and kept in microseconds: the whole millisecond was seen.
-            Some(epoch_ms * 1000 + 999)
+        (Some(true), None) => (Some(now_us), None),
+        (Some(false) | None, None) => (None, None),
+        (None, Some(id)) => {
+            let id = id.parse().map_err(|_| Error::invalid_body("`readUpTo` is a message's id", "readUpTo"))?;
+            (None, Some(id))
         }
     };
     let (assigned_to, if_assigned_to) = assignment(assigned_to, assign, caller)?;
@@ -152,6 +206,7 @@ fn changes(request: UpdateConversationRequest, caller: &Caller, now_us: i64) -> 
         by: Some(caller.user.clone()),
         status,
         read_up_to,
+        read_through,
         unread: read == Some(false),
         assigned_to,
         if_assigned_to,
@@ -164,11 +219,11 @@ fn changes(request: UpdateConversationRequest, caller: &Caller, now_us: i64) -> 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use shared::store::Conversation;
+    use shared::store::{Begun, Reply, Writing};
     use testbed::{
         call::{Answer, Call, claims},
         engine::Table,
-        given::{Account, anna},
+        given::{Account, anna, delivery, inbound},
     };
 
     use super::*;
@@ -193,8 +248,9 @@ mod tests {
         table.meter.start([]);
         let answer = answer(&table, about(&account, &before)).await;
 
-        // Two entries of the audit trail, and what is still unread.
-        assert_eq!(table.meter.stop().calls, ["GetItem", "UpdateItem", "PutItem", "PutItem", "Query"]);
+        let calls = table.meter.stop().calls;
+        // Two entries of the audit trail, the problems, and what is still unread.
+        assert_eq!(calls, ["GetItem", "UpdateItem", "PutItem", "PutItem", "Query", "Query"]);
         assert_eq!((answer.status, &answer.body["data"]["unreadCount"]), (200, &json!(1)));
         let after = account.only(&store).await;
         let expected = Conversation {
@@ -310,9 +366,12 @@ mod tests {
         let refused = [
             (json!({}), Value::Null),
             (json!({ "labels": null }), Value::Null),
+            (json!({ "problem": false }), Value::Null),
+            (json!({ "problem": {} }), Value::Null),
             (json!({ "unknown": true }), Value::Null),
             (json!({ "status": "archived" }), Value::Null),
             (json!({ "read": true, "readUpTo": "2026-11-23T10:00:00Z" }), json!("readUpTo")),
+            (json!({ "readUpTo": "2026-11-23T10:00:00Z" }), json!("readUpTo")),
             (json!({ "readUpTo": "yesterday" }), json!("readUpTo")),
             (json!({ "assignedTo": " " }), json!("assignedTo")),
             (json!({ "assignedTo": "x".repeat(129) }), json!("assignedTo")),
@@ -387,5 +446,32 @@ mod tests {
         }
 
         assert_eq!(table.meter.stop().calls, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn problem_is_shown_until_it_is_dismissed() {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+        account.receives(&store, 1, vec![inbound(&anna(), "m1", 0)]).await;
+        let conversation = account.only(&store).await;
+        let writing = Writing { conversation: &conversation.id, operator: "olga", key: "key" };
+        let reply = Reply { text: "Hi".into(), ..Reply::default() };
+        let begun = store.begin_reply(&account.organization, &conversation, writing, &reply, delivery(10)).await;
+        let Begun::New(message) = begun.unwrap() else { panic!("the key is new") };
+        let change = async |body: Value| answer(&table, about(&account, &conversation).body(&body)).await;
+
+        let shown = change(json!({ "read": true })).await;
+        let dismissed = change(json!({ "problem": null })).await;
+        let assumed = change(json!({ "assumeDelivered": message.id })).await;
+
+        let problem = &shown.body["data"]["problem"];
+        assert_eq!((&problem["kind"], &problem["messageId"]), (&json!("unconfirmed"), &json!(message.id)));
+        assert_eq!(shown.body["data"]["lastMessage"]["status"], "unconfirmed");
+        assert_eq!((dismissed.status, &dismissed.body["data"]["problem"]), (200, &Value::Null));
+        assert_eq!(assumed.status, 200);
+        let stored = store.message(&account.organization, &conversation.id, &message.id).await.unwrap().unwrap();
+        assert_eq!(stored.assumed.map(|assumed| assumed.by).as_deref(), Some("ann"));
+        let elsewhere = change(json!({ "readUpTo": MessageId::of(0, "elsewhere") })).await;
+        assert_eq!(elsewhere.refusal(), (404, "MESSAGE_NOT_FOUND"));
     }
 }

@@ -536,22 +536,35 @@ impl<'a> Of<'a> {
         let Self { world, history, organization, conversation, .. } = self;
         let has_several_ids = self.has_several_ids(inbound);
         let patches = self.patches(has_several_ids);
-        let reads: Vec<(&Patch, i64, i64)> = patches
-            .iter()
-            .filter_map(|patch| match (&patch.body["read"], millis(&patch.body["readUpTo"])) {
-                (_, Some(up_to)) => Some((*patch, up_to, up_to)),
-                (read, None) if *read == true => Some((*patch, patch.span.start - 1, patch.span.end)),
-                _ => None,
-            })
+        let reads: Vec<&Patch> = patches
+            .into_iter()
+            .filter(|patch| patch.body["read"] == true || patch.body["readUpTo"].is_string())
             .collect();
+        // Where a message stands in the thread.
+        let place = |message: &Value| (millis(&message["timestamp"]), millis(&message["receivedAt"]));
+        let shown = |patch: &Patch| {
+            conversation.messages.iter().find(|message| message["id"] == patch.body["readUpTo"]).map(place)
+        };
+        // What came late above a place that was read before is read only with that place: only the furthest is certain.
+        let furthest = reads.iter().filter_map(|patch| shown(patch)).max();
         let (mut at_least, mut at_most) = (0, 0);
         for (event, message) in inbound {
             let arrival = millis(&message["receivedAt"]).unwrap_or_default();
             let settled = history.settled_at(world, *event, organization).unwrap_or(i64::MAX);
-            let is_read = reads
+            let is_read = reads.iter().any(|patch| {
+                let stood_there = if patch.body["read"] == true {
+                    arrival < patch.span.start
+                } else {
+                    shown(patch).is_some_and(|shown| {
+                        let is_shown = message["id"] == patch.body["readUpTo"];
+                        Some(shown) == furthest && (is_shown || place(message) < shown)
+                    })
+                };
+                patch.status == 200 && settled < patch.span.start && stood_there
+            });
+            let may_be_read = reads
                 .iter()
-                .any(|(patch, certain, _)| patch.status == 200 && arrival <= *certain && settled < patch.span.start);
-            let may_be_read = reads.iter().any(|(_, _, possible)| arrival <= *possible);
+                .any(|patch| arrival <= patch.span.end && shown(patch).is_none_or(|shown| place(message) <= shown));
             at_most += usize::from(!is_read);
             at_least += usize::from(!may_be_read);
         }
@@ -566,7 +579,7 @@ impl<'a> Of<'a> {
         let expected = at_least.min(UNREAD_MAX)..=at_most.min(UNREAD_MAX);
         if !expected.contains(&count) || conversation.json["unread"] != (count > 0) {
             let mut context = vec![conversation.json.to_string()];
-            context.extend(reads.iter().map(|(patch, ..)| {
+            context.extend(reads.iter().map(|patch| {
                 format!(
                     "{}–{} {} answered with {}",
                     clock(patch.span.start),

@@ -253,7 +253,7 @@ async fn sort(scene: &Scene, organization: usize, conversation: &Seen, random: &
     let body = match random.u8(0..5) {
         0 => json!({ "read": true }),
         1 => match thread(scene, organization, &conversation.id, random).await.first() {
-            Some(newest) => json!({ "readUpTo": newest["receivedAt"] }),
+            Some(newest) => json!({ "readUpTo": newest["id"] }),
             None => return,
         },
         2 => json!({ "status": "closed" }),

@@ -111,7 +111,7 @@ fn an_organization_without_conversations_has_an_empty_page() {
         let page = organization.get("/api/v1/conversations").await;
 
         let pagination = json!({ "limit": 20, "hasNext": false, "nextCursor": null });
-        assert_eq!(page, json!({ "items": [], "pagination": pagination }));
+        assert_eq!(page, json!({ "items": [], "pagination": pagination, "problemCount": 0 }));
     });
 }
 
@@ -327,7 +327,8 @@ fn a_change_of_nothing_or_of_nonsense_is_refused() {
             (json!({ "unknown": 1 }), json!(null)),
             (json!({ "status": "closed", "customer": { "name": "x" } }), json!(null)),
             (json!({ "read": true, "readUpTo": "2026-01-01T00:00:00Z" }), json!("readUpTo")),
-            (json!({ "readUpTo": "yesterday" }), json!("readUpTo")),
+            (json!({ "readUpTo": "2026-01-01T00:00:00Z" }), json!("readUpTo")),
+            (json!({ "problem": false }), json!(null)),
             (json!({ "assignedTo": "" }), json!("assignedTo")),
             (json!({ "assignedTo": "x".repeat(129) }), json!("assignedTo")),
             (json!({ "assignedTo": 7 }), json!(null)),
@@ -362,9 +363,9 @@ fn what_was_shown_is_read_and_what_came_after_is_not() {
         let unread = async |changes: Value| organization.update(&conversation, changes).await["unreadCount"].clone();
 
         assert_eq!(conversation["unreadCount"], 3);
-        assert_eq!(unread(json!({ "readUpTo": messages[1]["receivedAt"] })).await, 1);
-        assert_eq!(unread(json!({ "readUpTo": messages[0]["receivedAt"] })).await, 1, "what was read stays read");
-        assert_eq!(unread(json!({ "readUpTo": messages[2]["receivedAt"] })).await, 0);
+        assert_eq!(unread(json!({ "readUpTo": messages[1]["id"] })).await, 1);
+        assert_eq!(unread(json!({ "readUpTo": messages[0]["id"] })).await, 1, "what was read stays read");
+        assert_eq!(unread(json!({ "readUpTo": messages[2]["id"] })).await, 0);
         write(3).await;
         assert_eq!(organization.conversation().await["unreadCount"], 1);
         assert_eq!(unread(json!({ "read": true })).await, 0);
@@ -372,7 +373,7 @@ fn what_was_shown_is_read_and_what_came_after_is_not() {
         assert_eq!((&again["unread"], &again["unreadCount"]), (&json!(true), &json!(1)));
         write(4).await;
         assert_eq!(organization.conversation().await["unreadCount"], 2);
-        assert_eq!(unread(json!({ "readUpTo": "2026-11-01T00:00:00Z" })).await, 2, "long before these came");
+        assert_eq!(unread(json!({ "readUpTo": messages[2]["id"] })).await, 2, "long before these came");
         assert_eq!(unread(json!({ "read": true })).await, 0);
         assert!(organization.conversations("unread=true").await.is_empty());
     });

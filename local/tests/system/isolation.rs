@@ -154,7 +154,7 @@ impl<'a> Owner<'a> {
             "label" => vec![self.label.clone()],
             "assignedTo" => vec![self.assignee.clone(), "me".to_owned()],
             "limit" => vec!["100".to_owned()],
-            "unread" => vec!["true".to_owned()],
+            "unread" | "problem" => vec!["true".to_owned()],
             _ => {
                 let values = schema["enum"].as_array();
                 let values = values.unwrap_or_else(|| panic!("{operation}: nothing is known of {parameter}"));
@@ -179,12 +179,18 @@ impl<'a> Owner<'a> {
                     })
                 })
                 .collect(),
-            "updateConversation" => vec![
-                json!({ "status": "closed", "read": true, "assignedTo": "me", "labels": ["stolen"] }),
-                json!({ "readUpTo": "2030-01-01T00:00:00.000Z" }),
-            ],
+            "updateConversation" => {
+                let all = json!({ "status": "closed", "read": true, "assignedTo": "me", "labels": ["stolen"], "problem": null });
+                let of_messages = self
+                    .message_ids
+                    .iter()
+                    .flat_map(|id| [json!({ "readUpTo": id }), json!({ "assumeDelivered": id })]);
+                std::iter::once(all).chain(of_messages).collect()
+            }
             "sendMessage" => {
-                let replies = self.message_ids.iter().map(|id| json!({ "text": "Stolen", "replyTo": id }));
+                let replies = self.message_ids.iter().flat_map(|id| {
+                    [json!({ "text": "Stolen", "replyTo": id }), json!({ "text": "Stolen", "resendOf": id })]
+                });
                 let others = [json!({ "text": "Stolen" }), json!({ "text": "Stolen", "type": "internal_note" })];
                 others.into_iter().chain(replies).collect()
             }

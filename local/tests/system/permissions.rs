@@ -143,6 +143,10 @@ async fn no_function_may_do_more_than_it_does() {
         put(&rig, &altered).await;
         let conversation = organization.conversations(&format!("channel={platform}")).await.remove(0);
         organization.send(&conversation, json!({ "text": "Nothing" })).await;
+        let fault = json!({ "fault": "reject:131026", "calls": 1, "accountId": account.id, "path": "messages" });
+        rig.simulate("fault", fault).await;
+        organization.send(&conversation, json!({ "text": "Lost" })).await;
+        organization.update(&conversation, json!({ "problem": null })).await;
         assert_eq!(rig.api("POST", &format!("{path}/test"), &organization.admin, Value::Null).await.0, 200);
         let shown = rig.api("GET", &format!("{path}/webhook"), &organization.admin, Value::Null).await;
         assert_eq!(shown.0, 200, "{}", shown.1);

@@ -118,7 +118,7 @@ fn no_address() -> Failure {
     Failure::Rejected(ProviderError {
         code: "NO_ADDRESS".into(),
         title: "the customer has no address on this platform".into(),
-        details: None,
+        ..ProviderError::default()
     })
 }
 
@@ -171,7 +171,7 @@ mod tests {
 
     fn reply(quoted: Option<&str>) -> Reply {
         let id = "1767877200000-0123456789abcdef0123456789abcdef".parse().unwrap();
-        Reply { text: "Yes".into(), reply_to: quoted.map(|external| (id, external.into())) }
+        Reply { text: "Yes".into(), reply_to: quoted.map(|external| (id, external.into())), ..Reply::default() }
     }
 
     #[test]

@@ -36,6 +36,10 @@ pub enum AuditAction {
     WebhookTokenRenewed,
     /// An admin was shown the webhook token of an account.
     WebhookTokenShown,
+    /// An operator took a message out of the problems.
+    ProblemDismissed,
+    /// An operator says that a message arrived of which nobody knows it.
+    DeliveryAssumed,
     /// A reply was handed to the provider; what came of it is on the message.
     Sent,
     /// An entry of the quarantine was received again.

@@ -14,7 +14,7 @@ use super::{
     Item, Store, Written,
     expression::{Expression, n, s},
     keys::{self, Key},
-    message::{Message, MessageType, number},
+    message::{Message, MessageType, ReadMark, number},
     read,
 };
 use crate::{
@@ -68,6 +68,9 @@ pub struct Conversation {
     pub customer_username: Option<String>,
     /// The highest id of its messages: the time of the newest one, and what a repetition is recognized by.
     pub last_message_key: MessageId,
+    /// The message that the inbox shows; absent in what was stored before it was kept.
+    #[serde(default)]
+    pub last_message_id: Option<MessageId>,
     /// The preview of the newest message; of one second, of the one that arrived last.
     pub last_message_text: String,
     /// Who wrote it.
@@ -81,6 +84,9 @@ pub struct Conversation {
     pub unread_from: Option<String>,
     /// What came until then was read by an operator, epoch microseconds.
     pub read_at: Option<i64>,
+    /// What stands in the thread up to there was read, too.
+    #[serde(default)]
+    pub read_through: Option<ReadThrough>,
     /// Everything sent until then was delivered, epoch milliseconds.
     pub delivered_up_to: Option<i64>,
     /// Everything sent until then was read by the customer, epoch milliseconds.
@@ -99,7 +105,31 @@ pub struct Conversation {
     pub updated_at: i64,
 }
 
+/// A point in the thread, as it is shown, up to which everything was read that was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadThrough {
+    /// The time of the message that was read last, epoch milliseconds.
+    pub at: i64,
+    /// Its arrival, epoch microseconds: of one millisecond, the thread shows the messages in the order in which they came.
+    pub received_at: i64,
+    /// The latest arrival of what was there, epoch microseconds: what came later, and stands above, was not read.
+    pub until: i64,
+}
+
+impl ReadThrough {
+    fn position(&self) -> (i64, i64) {
+        (self.at, self.received_at)
+    }
+}
+
 impl Conversation {
+    /// What of it was read.
+    #[must_use]
+    pub fn read_mark(&self) -> ReadMark {
+        ReadMark { read_at: self.read_at.unwrap_or(0), through: self.read_through }
+    }
+
     /// The partitions that its messages are in.
     #[must_use]
     pub fn partitions(&self) -> Vec<ConversationId> {
@@ -110,8 +140,10 @@ impl Conversation {
 /// The newest message of a conversation, as the inbox shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LastMessage {
-    /// Its id.
+    /// The highest id of its millisecond: what a repetition is compared with.
     pub id: MessageId,
+    /// Its own id.
+    pub shown: MessageId,
     /// Its preview.
     pub text: String,
     /// Who wrote it.
@@ -172,7 +204,9 @@ pub struct Changes {
     pub status: Option<ConversationStatus>,
     /// Everything that came until then (epoch microseconds) is read.
     pub read_up_to: Option<i64>,
-    /// The newest message is unread again.
+    /// This message is read, and whatever the thread shows above it.
+    pub read_through: Option<MessageId>,
+    /// The newest message is unread again, where nothing else is.
     pub unread: bool,
     /// Who cares.
     pub assigned_to: Option<Assignee>,
@@ -207,6 +241,8 @@ const ALIASES_MAX: usize = 10_000;
 const NAME_MAX_BYTES: usize = 120;
 const ALIAS_OF: &str = "aliasOf";
 const MEMBERS: &str = "members";
+/// What the inbox shows of the newest message.
+const SHOWN: [&str; 4] = ["lastMessageId", "lastMessageText", "lastMessageSender", "lastArrivedAt"];
 
 fn set_of<'a>(ids: impl IntoIterator<Item = &'a ConversationId>) -> AttributeValue {
     AttributeValue::Ss(ids.into_iter().map(ToString::to_string).collect())
@@ -393,14 +429,15 @@ impl Store {
             .if_still("lastMessageKey", item.get("lastMessageKey").cloned())
             .if_still("lastArrivedAt", item.get("lastArrivedAt").cloned());
         expression = if let Some((newest, highest)) = last {
-            let (text, received_at) = (newest.preview(), newest.received_at);
-            let last = LastMessage { id: highest, text, sender: newest.sender, received_at };
+            let (text, shown) = (newest.preview(), newest.id);
+            let (sender, received_at) = (newest.sender, newest.received_at);
+            let last = LastMessage { id: highest, shown, text, sender, received_at };
             with_preview(with_last(expression, &last, told.channel, organization, &target), &last)
         } else {
             // Only the beginning of a conversation, which gives way to any other.
-            ["lastMessageKey", "lastArrivedAt", "lastMessageText", "lastMessageSender", "createdAt"]
+            SHOWN
                 .into_iter()
-                .chain([keys::INBOX_KEY, keys::INBOX_SORT])
+                .chain(["lastMessageKey", "createdAt", keys::INBOX_KEY, keys::INBOX_SORT])
                 .fold(expression, Expression::remove)
         };
         if let Recorded::Done(before) = recorded {
@@ -559,7 +596,7 @@ impl Store {
                 .set(keys::INBOX_SORT, s(keys::inbox_sort(key.epoch_ms(), winner)));
         }
         if shown(loser_item) > shown(winner_item) {
-            for attribute in ["lastMessageText", "lastMessageSender", "lastArrivedAt"] {
+            for attribute in SHOWN {
                 union = union.set_some(attribute, loser_item.get(attribute).cloned());
             }
         }
@@ -576,6 +613,8 @@ impl Store {
         } else {
             union = union.set_some("readAt", number(loser_item, "readAt").max(number(winner_item, "readAt")).map(n));
         }
+        // What was read in the order of two threads tells nothing of the order of both.
+        union = union.remove("readThrough");
         if text(loser_item, "status") == Some("open") {
             union = union.set("status", s("open"));
         }
@@ -706,18 +745,20 @@ impl Store {
                 let read_up_to = read_up_to.min(conversation.last_received_at.unwrap_or(0));
                 let read_at = read_up_to.max(conversation.read_at.unwrap_or(0));
                 expression = expression.set("readAt", n(read_at));
+                if conversation.read_through.is_some_and(|through| through.until <= read_at) {
+                    expression = expression.remove("readThrough");
+                }
                 if self.is_read(organization, &conversation, read_at, now_ms).await? {
                     expression = expression.remove("unreadFrom");
                 }
             }
-            if changes.unread
-                && let Some((last, _)) =
-                    self.newest(organization, &conversation.partitions(), Message::is_from_customer).await?
-            {
-                expression = expression.set("readAt", n(last.received_at - 1));
-                expression = expression.set("unreadFrom", s(crate::id::time_digits(last.id.epoch_ms())));
+            if let Some(id) = &changes.read_through {
+                expression = self.with_read_through(expression, organization, &conversation, id, now_ms).await?;
             }
-            if changes.read_up_to.is_some() || changes.unread {
+            if changes.unread {
+                expression = self.with_unread(expression, organization, &conversation).await?;
+            }
+            if changes.read_up_to.is_some() || changes.read_through.is_some() || changes.unread {
                 expression = expression
                     .if_still("lastReceivedAt", conversation.last_received_at.map(n))
                     .if_still("unreadFrom", conversation.unread_from.as_ref().map(s));
@@ -738,6 +779,80 @@ impl Store {
         Err(Error::Conflict)
     }
 
+    /// Reads up to a message as the thread shows it: what stands there now. One query of what becomes read, one of whether
+    /// anything is left.
+    async fn with_read_through(
+        &self,
+        expression: Expression,
+        organization: &OrganizationId,
+        conversation: &Conversation,
+        id: &MessageId,
+        now_ms: i64,
+    ) -> Result<Expression> {
+        let partitions = conversation.partitions();
+        let shown = self.message_of(organization, &partitions, id).await?.ok_or(Error::MessageNotFound)?;
+        let Some(from) = &conversation.unread_from else { return Ok(expression) };
+        let mark = conversation.read_mark();
+        let position = (id.epoch_ms(), shown.received_at);
+        // Further down something was read before: that stays read.
+        let further = mark.through.filter(|known| known.position() > position);
+        let end_ms = further.map_or(position.0, |known| known.at);
+        let unread = self.unread_messages(organization, &partitions, from, Some(end_ms), mark, usize::MAX).await?;
+        let above = |end: (i64, i64)| unread.iter().filter(move |message| message.position() <= end);
+        let until = above(position).map(|message| message.received_at);
+        let until = until.chain(mark.through.map(|known| known.until)).chain([shown.received_at]).max();
+        let until = until.unwrap_or(shown.received_at);
+        let through = match further {
+            // Something that nobody was shown stands between the two: rather unread twice than never.
+            Some(known) if above(known.position()).count() > above(position).count() => return Ok(expression),
+            Some(known) => ReadThrough { until, ..known },
+            None => ReadThrough { at: position.0, received_at: position.1, until },
+        };
+        let mark = ReadMark { through: Some(through), ..mark };
+        let from = crate::id::time_digits(through.at).max(from.clone());
+        let left = self.unread_messages(organization, &partitions, &from, None, mark, 1).await?;
+        let received_at = conversation.last_received_at.unwrap_or(0);
+        // What is told already may still be on its way into the table.
+        let has_settled = received_at <= until.max(mark.read_at) || received_at / 1000 + DELIVERY_MS < now_ms;
+        let first = left.iter().map(|message| message.id.as_str()).min();
+        Ok(match first {
+            None if has_settled => expression
+                .set("readAt", n(received_at.max(until).max(mark.read_at)))
+                .remove("readThrough")
+                .remove("unreadFrom"),
+            first => expression
+                .set("readThrough", serde_dynamo::to_attribute_value(through).map_err(Error::internal)?)
+                .set_some("unreadFrom", first.filter(|_| has_settled).map(s)),
+        })
+    }
+
+    /// Makes the customer's newest message unread, where nothing is: what is unread already stays as it is.
+    async fn with_unread(
+        &self,
+        expression: Expression,
+        organization: &OrganizationId,
+        conversation: &Conversation,
+    ) -> Result<Expression> {
+        let partitions = conversation.partitions();
+        if let Some(from) = &conversation.unread_from {
+            let unread =
+                self.unread_messages(organization, &partitions, from, None, conversation.read_mark(), 1).await?;
+            if !unread.is_empty() {
+                return Ok(expression);
+            }
+        }
+        let Some((last, _)) = self.newest(organization, &partitions, Message::is_from_customer).await? else {
+            return Ok(expression);
+        };
+        let (at, received_at) = (last.id.epoch_ms(), last.received_at - 1);
+        let until = conversation.last_received_at.unwrap_or(0).max(last.received_at);
+        let through = ReadThrough { at, received_at, until };
+        Ok(expression
+            .set("readAt", n(received_at))
+            .set("readThrough", serde_dynamo::to_attribute_value(through).map_err(Error::internal)?)
+            .set("unreadFrom", s(crate::id::time_digits(at))))
+    }
+
     /// Whether everything that came is read. `lastReceivedAt` may be later than every message: then the messages tell, once those
     /// of the latest delivery have to be there.
     async fn is_read(
@@ -748,8 +863,12 @@ impl Store {
         now_ms: i64,
     ) -> Result<bool> {
         match (conversation.last_received_at, &conversation.unread_from) {
-            (Some(received_at), Some(from)) if received_at > read_at => Ok(received_at / 1000 + DELIVERY_MS < now_ms
-                && self.count_unread(organization, &conversation.partitions(), from, read_at, 1).await? == 0),
+            (Some(received_at), Some(from)) if received_at > read_at => {
+                let mark = ReadMark { read_at, ..conversation.read_mark() };
+                let partitions = conversation.partitions();
+                Ok(received_at / 1000 + DELIVERY_MS < now_ms
+                    && self.unread_messages(organization, &partitions, from, None, mark, 1).await?.is_empty())
+            }
             _ => Ok(true),
         }
     }
@@ -860,6 +979,7 @@ fn with_last(
 /// What the inbox shows of the newest message.
 fn with_preview(expression: Expression, last: &LastMessage) -> Expression {
     expression
+        .set("lastMessageId", s(last.shown.as_str()))
         .set("lastMessageText", s(&last.text))
         .set("lastMessageSender", sender(last.sender))
         .set("lastArrivedAt", n(last.received_at))
@@ -942,8 +1062,7 @@ fn amendment(before: &Item, told: &Activity, activity: &Activity) -> Option<Expr
     Some(if is_shown {
         with_preview(expression, &activity.last)
     } else {
-        let shown = ["lastMessageText", "lastMessageSender", "lastArrivedAt"];
-        shown
+        SHOWN
             .into_iter()
             .fold(expression, |expression, attribute| expression.set_some(attribute, before.get(attribute).cloned()))
     })

@@ -137,6 +137,20 @@ impl Expression {
         self
     }
 
+    /// Demands a place behind a point of a thread: a later time, or of the same time a later arrival, or whatever arrived after the
+    /// point was set.
+    pub(super) fn if_behind(
+        mut self,
+        (time, same, next): (&str, AttributeValue, AttributeValue),
+        (arrival, at, until): (&str, AttributeValue, AttributeValue),
+    ) -> Self {
+        let (time, same, next) = (self.name(time), self.value(same), self.value(next));
+        let (arrival, at, until) = (self.name(arrival), self.value(at), self.value(until));
+        let of_the_same = format!("({time} >= {same} AND {arrival} > {at})");
+        self.condition.push(format!("({arrival} > {until} OR {time} >= {next} OR {of_the_same})"));
+        self
+    }
+
     /// Demands that an entry of a map attribute is a value.
     pub(super) fn if_entry(mut self, attribute: &str, entry: &str, value: AttributeValue) -> Self {
         let (name, entry, value) = (self.name(attribute), self.name(entry), self.value(value));

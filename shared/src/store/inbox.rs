@@ -45,6 +45,15 @@ impl InboxFilter {
         self.status.is_some() || self.unread || self.assigned_to.is_some() || self.label.is_some()
     }
 
+    /// The same for a conversation that was read already.
+    pub(super) fn matches(&self, conversation: &Conversation) -> bool {
+        self.channels.contains(&conversation.channel)
+            && self.status.is_none_or(|status| status == conversation.status)
+            && (!self.unread || conversation.unread_from.is_some())
+            && self.assigned_to.as_ref().is_none_or(|user| conversation.assigned_to.as_ref() == Some(user))
+            && self.label.as_ref().is_none_or(|label| conversation.labels.contains(label))
+    }
+
     fn expression(&self) -> Expression {
         let mut expression = Expression::default();
         if let Some(status) = self.status {

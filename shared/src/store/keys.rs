@@ -11,6 +11,7 @@
 //! | which message the provider calls so: one of an account | – | `ORG#<org>#EXTERNAL#<hash of channel, account, externalId>` | `MESSAGE` |
 //! | what was told of a message before it came (TTL 8 d) | – | same | `PENDING#<hash>` |
 //! | inbox of one channel, newest first; all or `social`: several, merged | `inbox` | `ORG#<org>#<channel>` | `<lastMessageAt>#<id>` |
+//! | messages that failed or may not have arrived, newest first | `inbox` | `ORG#<org>#PROBLEM` | `<messageId>` |
 //! | quarantine of a day (TTL 30 d) that an organization's token brought, or that is about its account | – | `ORG#<org>#QUARANTINE#<yyyy-mm-dd>` | `<hash>#<part>` |
 //! | the same of an account that no organization has connected | – | `QUARANTINE#<platform>#<accountId>#<yyyy-mm-dd>` | same |
 //! | the same where no account is known | – | `QUARANTINE#<yyyy-mm-dd>` | same |
@@ -134,6 +135,12 @@ pub fn inbox(organization: &OrganizationId, channel: Channel) -> String {
 #[must_use]
 pub fn inbox_sort(last_message_ms: i64, id: &ConversationId) -> String {
     format!("{}#{id}", time_digits(last_message_ms))
+}
+
+/// The value of [`INBOX_KEY`] of the messages that failed or may not have arrived.
+#[must_use]
+pub fn problems(organization: &OrganizationId) -> String {
+    format!("ORG#{organization}#PROBLEM")
 }
 
 /// The partition of what could not be understood or routed on a day: of whom it is about or who brought it, so that what one

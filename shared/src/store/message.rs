@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    Item, Store, Stored, Written,
+    Item, ReadThrough, Store, Stored, Written,
     expression::{Expression, n, s},
     fault, keys, read, write,
 };
@@ -15,8 +15,8 @@ use crate::{
     content::{Content, ContentType, REASON, truncate},
     error::{Error, Result},
     event::{Party, ProviderError},
-    id::{ConversationId, MessageId, OrganizationId},
-    message::{Direction, Sender, Status},
+    id::{ConversationId, MessageId, OrganizationId, time_digits},
+    message::{Assumed, Direction, Sender, Standing, Status},
 };
 
 /// A message, or a note that operators leave each other.
@@ -103,7 +103,21 @@ pub struct Message {
     /// What the first answer to its sender was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<super::outbound::Answer>,
+    /// The message that it sends again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resend_of: Option<MessageId>,
+    /// The message that it was sent again as.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resent_as: Option<MessageId>,
+    /// Who says that it arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assumed: Option<Assumed>,
 }
+
+/// A message that is still `sending` after this long was left by a function that ended: whether it left is not known.
+const SENDING_MAX_MS: i64 = 30_000;
+/// A message of which nothing was heard for this long will hardly be heard of any more.
+const UNCONFIRMED_AFTER_MS: i64 = 120_000;
 
 /// The largest page of messages, in bytes of the answer: Lambda takes 6 MB, of which the page's frame needs little.
 const PAGE_MAX_BYTES: usize = 5 * 1024 * 1024;
@@ -170,6 +184,9 @@ impl Message {
             status_history: None,
             error: None,
             answer: None,
+            resend_of: None,
+            resent_as: None,
+            assumed: None,
         }
     }
 
@@ -191,6 +208,24 @@ impl Message {
     pub fn with_status(self, status: Status, at: i64) -> Self {
         let history = BTreeMap::from([(status.as_str().to_owned(), at)]);
         Self { status: Some(status), status_rank: Some(status.rank()), status_history: Some(history), ..self }
+    }
+
+    /// Where an outbound one stands now.
+    #[must_use]
+    pub fn standing(&self, now_ms: i64) -> Option<Standing> {
+        let age_ms = now_ms - self.id.epoch_ms();
+        self.status.map(|status| match status {
+            Status::Sending | Status::Unknown if self.assumed.is_some() => Standing::Assumed,
+            Status::Sending | Status::Unknown if age_ms > UNCONFIRMED_AFTER_MS => Standing::Unconfirmed,
+            Status::Sending if age_ms > SENDING_MAX_MS => Standing::Told(Status::Unknown),
+            status => Standing::Told(status),
+        })
+    }
+
+    /// It failed, or may not have arrived, and nobody has sent it again.
+    #[must_use]
+    pub fn is_problem(&self, now_ms: i64) -> bool {
+        self.resent_as.is_none() && self.standing(now_ms).is_some_and(Standing::is_problem)
     }
 
     /// What the inbox shows of it, as it is now.
@@ -267,6 +302,50 @@ fn stored_text(content: &Content) -> Option<String> {
 fn stored_parts(parts: &Map<String, Value>) -> Option<String> {
     let parts = if parts.is_empty() { None } else { serde_json::to_string(parts).ok() };
     parts.filter(|parts| parts.len() <= CONTENT_MAX_BYTES)
+}
+
+/// What of a conversation was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadMark {
+    /// What came until then, epoch microseconds.
+    pub read_at: i64,
+    /// What stands in the thread up to there.
+    pub through: Option<ReadThrough>,
+}
+
+impl ReadMark {
+    /// Demands a message of the customer that is not read.
+    fn unread_only(&self) -> Expression {
+        let expression = Expression::default()
+            .if_compares("direction", "=", s("inbound"))
+            .if_compares("sender", "=", s("customer"))
+            .if_compares("receivedAt", ">", n(self.read_at));
+        match self.through {
+            None => expression,
+            Some(ReadThrough { at, received_at, until }) => expression.if_behind(
+                ("id", s(time_digits(at)), s(time_digits(at + 1))),
+                ("receivedAt", n(received_at), n(until)),
+            ),
+        }
+    }
+}
+
+/// A message that nobody has read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnreadMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// When it came to us, epoch microseconds.
+    pub received_at: i64,
+}
+
+impl UnreadMessage {
+    /// Where it stands in the thread.
+    #[must_use]
+    pub fn position(&self) -> (i64, i64) {
+        (self.id.epoch_ms(), self.received_at)
+    }
 }
 
 /// What became of a received message.
@@ -440,53 +519,62 @@ impl Store {
         Ok(messages)
     }
 
-    /// How many inbound messages came after `read_at` (epoch microseconds), counted from the message `from` on, up to `most`.
+    /// The customer's messages that are unread, from the message `from` on, and up to those of a millisecond; of each partition
+    /// `most` of the oldest.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn count_unread(
+    pub async fn unread_messages(
         &self,
         organization: &OrganizationId,
         partitions: &[ConversationId],
         from: &str,
-        read_at: i64,
+        until_ms: Option<i64>,
+        mark: ReadMark,
         most: usize,
-    ) -> Result<usize> {
-        let mut count = 0;
+    ) -> Result<Vec<UnreadMessage>> {
+        const PAGE: i32 = 100;
+        let lowest = format!("{}{from}", keys::MESSAGE_PREFIX);
+        let highest = until_ms.map_or_else(|| "~".to_owned(), |ms| time_digits(ms + 1));
+        let highest = format!("{}{highest}", keys::MESSAGE_PREFIX);
+        let mut unread = Vec::new();
+        if lowest > highest {
+            return Ok(unread);
+        }
         for partition in partitions {
+            let before = unread.len();
             let mut start = None;
-            while count < most {
+            loop {
+                let mut expression = mark.unread_only();
+                let filter = expression.conditions();
+                let (pk, sk) = (expression.name(keys::PK), expression.name(keys::SK));
+                let shown = [expression.name("id"), expression.name("receivedAt")].join(", ");
+                let pk_value = expression.value(s(keys::conversation_partition(organization, partition)));
+                let (from, to) = (expression.value(s(&lowest)), expression.value(s(&highest)));
                 let output = self
                     .client
                     .query()
                     .table_name(&self.table)
-                    .key_condition_expression("#pk = :pk AND #sk BETWEEN :lowest AND :highest")
-                    .filter_expression("#direction = :inbound AND #receivedAt > :readAt AND #sender = :customer")
-                    .expression_attribute_names("#pk", keys::PK)
-                    .expression_attribute_names("#sk", keys::SK)
-                    .expression_attribute_names("#direction", "direction")
-                    .expression_attribute_names("#sender", "sender")
-                    .expression_attribute_names("#receivedAt", "receivedAt")
-                    .expression_attribute_values(":pk", s(keys::conversation_partition(organization, partition)))
-                    .expression_attribute_values(":lowest", s(format!("{}{from}", keys::MESSAGE_PREFIX)))
-                    .expression_attribute_values(":highest", s(format!("{}~", keys::MESSAGE_PREFIX)))
-                    .expression_attribute_values(":inbound", s("inbound"))
-                    .expression_attribute_values(":customer", s("customer"))
-                    .expression_attribute_values(":readAt", n(read_at))
-                    .select(aws_sdk_dynamodb::types::Select::Count)
-                    .limit(100)
+                    .key_condition_expression(format!("{pk} = {pk_value} AND {sk} BETWEEN {from} AND {to}"))
+                    .set_filter_expression(filter)
+                    .projection_expression(shown)
+                    .set_expression_attribute_names(expression.names())
+                    .set_expression_attribute_values(expression.values())
+                    .limit(PAGE)
                     .set_exclusive_start_key(start)
                     .send()
                     .await
                     .map_err(|error| fault("Query", &error))?;
-                count += usize::try_from(output.count).unwrap_or(0);
+                let page = output.items.unwrap_or_default().into_iter().map(read).collect::<Result<Vec<_>>>()?;
+                unread.extend(page);
                 start = output.last_evaluated_key;
-                if start.is_none() {
+                if start.is_none() || unread.len() - before >= most {
                     break;
                 }
             }
+            unread.truncate(before.saturating_add(most));
         }
-        Ok(count.min(most))
+        Ok(unread)
     }
 
     /// Applies reactions to a message, of each party the newest.

@@ -11,7 +11,7 @@ use super::{
     Written,
     expression::{Expression, n, s},
     external_id::{EXTERNAL_ID, Named},
-    keys, with_key,
+    keys, problem, with_key,
 };
 use crate::{
     content::Content,
@@ -37,12 +37,14 @@ pub enum Answer {
 }
 
 /// A reply that goes to the customer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Reply {
     /// What it says.
     pub text: String,
     /// The message that it answers: our id and the provider's.
     pub reply_to: Option<(MessageId, String)>,
+    /// The message that it sends again, as it was read.
+    pub resend_of: Option<Box<Message>>,
 }
 
 /// A note that operators leave each other. No function that speaks to the provider takes one.
@@ -82,6 +84,7 @@ struct Attempt<'a> {
     message: Message,
     audit: AuditEntry,
     news: Option<Activity>,
+    resend_of: Option<Box<Message>>,
     now_ms: i64,
 }
 
@@ -96,7 +99,10 @@ struct UsedKey {
 impl Reply {
     fn fingerprint(&self) -> String {
         let replied = self.reply_to.as_ref().map(|(id, _)| id.as_str()).unwrap_or_default();
-        fingerprint("reply/1", format!("{replied}\n{}", self.text).as_bytes())
+        match &self.resend_of {
+            None => fingerprint("reply/1", format!("{replied}\n{}", self.text).as_bytes()),
+            Some(first) => fingerprint("resend/1", format!("{}\n{replied}\n{}", first.id, self.text).as_bytes()),
+        }
     }
 }
 
@@ -105,7 +111,8 @@ impl Store {
     /// since a function may end at any moment and nobody would tell the inbox later.
     ///
     /// # Errors
-    /// [`Error::IdempotencyKeyReused`] when the key was used with another body.
+    /// [`Error::IdempotencyKeyReused`] when the key was used with another body, [`Error::NotResendable`] when the message that it
+    /// sends again has been sent again, or has been heard of, meanwhile.
     pub async fn begin_reply(
         &self,
         organization: &OrganizationId,
@@ -118,12 +125,14 @@ impl Store {
         let message = Message {
             reply_to: reply.reply_to.as_ref().map(|(id, _)| id.clone()),
             reply_to_external: reply.reply_to.as_ref().map(|(_, external)| external.clone()),
+            resend_of: reply.resend_of.as_ref().map(|first| first.id.clone()),
             ..message.with_status(Status::Sending, now_us / 1000)
         };
         let news = Some(reply_activity(conversation, &message));
         let body = reply.fingerprint();
         let audit = written(AuditAction::Sent, writing, &message, now_us / 1000)?;
-        let attempt = Attempt { key: writing.key, body, message, audit, news, now_ms: now_us / 1000 };
+        let resend_of = reply.resend_of.clone();
+        let attempt = Attempt { key: writing.key, body, message, audit, news, resend_of, now_ms: now_us / 1000 };
         self.begin(organization, attempt).await
     }
 
@@ -142,7 +151,8 @@ impl Store {
         let message = Message { message_type: MessageType::InternalNote, answer: Some(Answer::Accepted), ..message };
         let body = fingerprint("note/1", note.text.as_bytes());
         let audit = written(AuditAction::NoteAdded, writing, &message, now_us / 1000)?;
-        let attempt = Attempt { key: writing.key, body, message, audit, news: None, now_ms: now_us / 1000 };
+        let (news, resend_of) = (None, None);
+        let attempt = Attempt { key: writing.key, body, message, audit, news, resend_of, now_ms: now_us / 1000 };
         self.begin(organization, attempt).await
     }
 
@@ -187,7 +197,7 @@ impl Store {
         const RACES: usize = 4;
         /// The position of the conversation's write.
         const NEWS: usize = 2;
-        let Attempt { key, body, message, audit, news, now_ms } = attempt;
+        let Attempt { key, body, message, audit, news, resend_of, now_ms } = attempt;
         let conversation = &message.conversation_id;
         let now_secs = now_ms / 1000;
         let used = keys::idempotency(organization, conversation, key);
@@ -208,6 +218,24 @@ impl Store {
         };
         let absent = Expression::default().if_item_absent();
         let message_key = keys::message(organization, conversation, &message.id);
+        let mut stored = with_key(message.to_item()?, &message_key);
+        if message.status == Some(Status::Sending) {
+            // Among the problems until it is known to have left: a function may end at any moment.
+            stored.insert(keys::INBOX_KEY.into(), s(keys::problems(organization)));
+            stored.insert(keys::INBOX_SORT.into(), s(message.id.as_str()));
+        }
+        let resend = match &resend_of {
+            Some(first) => {
+                let resent = problem::unlisted(Expression::default())
+                    .set("resentAs", s(message.id.as_str()))
+                    .if_absent("resentAs")
+                    .if_absent("assumed")
+                    .if_still("statusRank", first.status.map(|status| n(status.rank())));
+                let key = keys::message(organization, &first.conversation_id, &first.id);
+                Some(self.transact_update(&key, &resent)?)
+            }
+            None => None,
+        };
         let mut telling = match &news {
             Some(news) => {
                 let (key, news) = self.news(organization, news, now_ms);
@@ -216,14 +244,17 @@ impl Store {
             None => None,
         };
         for _ in 0..RACES {
-            let mut writes = vec![
-                put(with_key(item.clone(), &used), &free)?,
-                put(with_key(message.to_item()?, &message_key), &absent)?,
-            ];
+            let mut writes = vec![put(with_key(item.clone(), &used), &free)?, put(stored.clone(), &absent)?];
             writes.extend(telling.clone());
             writes.push(self.audit_write(organization, &audit)?);
-            let refused = |position| {
-                if position == NEWS && telling.is_some() { Error::Conflict } else { Error::IdempotencyKeyReused }
+            writes.extend(resend.clone());
+            let last = writes.len() - 1;
+            let refused = |position| match (position, &resend_of) {
+                (NEWS, _) if telling.is_some() => Error::Conflict,
+                (position, Some(first)) if position == last => {
+                    Error::NotResendable { message_id: first.id.to_string() }
+                }
+                _ => Error::IdempotencyKeyReused,
             };
             match self.transact(writes, refused).await {
                 Ok(()) => {
@@ -305,6 +336,9 @@ impl Store {
             .set("statusRank", n(outcome.status.rank()))
             .set_entry("statusHistory", outcome.status.as_str(), n(now_ms))
             .if_compares("statusRank", "<", n(outcome.status.rank()));
+        if outcome.status == Status::Accepted {
+            raise = problem::unlisted(raise);
+        }
         if let Some(error) = &outcome.error {
             raise = raise.set("error", serde_dynamo::to_attribute_value(error.shortened()).map_err(Error::internal)?);
         }
@@ -380,6 +414,7 @@ fn reply_activity(conversation: &Conversation, message: &Message) -> Activity {
         customer: Customer::default(),
         last: LastMessage {
             id: message.id.clone(),
+            shown: message.id.clone(),
             text: message.preview(),
             sender: message.sender,
             received_at: message.received_at,

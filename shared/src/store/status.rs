@@ -6,7 +6,7 @@ use super::{
     external_id::EXTERNAL_ID,
     keys,
     message::is_message,
-    read,
+    problem, read,
 };
 use crate::{
     error::{Error, Result},
@@ -80,6 +80,11 @@ impl Store {
             }
             // A message that arrives after all has not failed.
             None => raise.remove("error"),
+        };
+        let raise = if update.status == Status::Failed {
+            problem::listed(raise, organization, id)
+        } else {
+            problem::unlisted(raise)
         };
         Ok(match self.update(&keys::message(organization, conversation, id), raise).await? {
             Written::Done(item) => (Change::Raised, Some(item)),

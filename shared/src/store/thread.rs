@@ -201,6 +201,7 @@ fn activity(thread: &Thread, arrivals: &[Arrival], received: &[Option<Received>]
         last: LastMessage {
             // Of one millisecond, the highest id is the one that a repetition is compared with.
             id: highest.clone(),
+            shown: newest.id.clone(),
             text: newest.arrival.preview.clone(),
             sender: newest.arrival.message.sender,
             received_at: newest.at,

@@ -272,7 +272,12 @@ async fn what_is_too_large_is_cut_and_kept_aside() {
     let store = table.store();
     let large = "x".repeat(500_000);
     let mut failed = status("echo", Status::Failed, 5);
-    failed.error = Some(ProviderError { code: "1".into(), title: large.clone(), details: Some(large.clone()) });
+    failed.error = Some(ProviderError {
+        code: "1".into(),
+        title: large.clone(),
+        details: Some(large.clone()),
+        ..ProviderError::default()
+    });
     let failed = |id: &str| event(EventKind::Status(StatusChange { external_id: id.into(), ..failed.clone() }));
     let controls = Event {
         kind: EventKind::Edit(Edit {

@@ -14,6 +14,7 @@ mod moving;
 mod news;
 mod numbers;
 mod one_message;
+mod problems;
 mod quarantine;
 mod receiving;
 mod sending;

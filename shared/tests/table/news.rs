@@ -104,7 +104,7 @@ async fn a_status_that_refuses_the_account_becomes_its_health() {
     let store = &table.store();
     let account = connected(store).await;
     let failed = |number: usize, code: &str, second: i64| -> Event {
-        let error = Some(ProviderError { code: code.into(), title: "No".into(), details: None });
+        let error = Some(ProviderError { code: code.into(), title: "No".into(), ..ProviderError::default() });
         let status = status(&format!("wamid.{code}.{number}"), Status::Failed, second);
         event(EventKind::Status(StatusChange { error, ..status }))
     };

@@ -8,7 +8,7 @@ use shared::{
     inbound::Counts,
     message::{Direction, Sender, Status},
     platform::Platform,
-    store::{Changes, ConversationStatus},
+    store::{Changes, Conversation, ConversationStatus, Store},
 };
 
 use crate::{
@@ -530,4 +530,83 @@ async fn of_one_second_the_message_that_is_shown_decides_the_preview() {
         account.receives(&store, 3 + attempt, vec![edit(&shown, "changed", 100)]).await;
         assert_eq!(account.only(&store).await.last_message_text, "changed");
     }
+}
+
+/// Reads up to the message that the provider calls so.
+async fn read_through(account: &Account, store: &Store, external_id: &str, now_us: i64) -> Conversation {
+    let conversation = account.only(store).await;
+    let thread = account.thread(store, &conversation).await;
+    let shown = thread.into_iter().find(|message| message.external_id.as_deref() == Some(external_id)).unwrap();
+    let changes = Changes { read_through: Some(shown.id), ..Changes::default() };
+    store.change_conversation(&account.organization, &conversation.id, &changes, now_us / 1000).await.unwrap()
+}
+
+#[tokio::test]
+async fn texts_of_one_millisecond_are_read_one_by_one() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, (1..=10).map(|number| inbound(&anna(), &format!("m{number}"), 0)).collect()).await;
+
+    for (read, unread) in [("m4", 6), ("m2", 6), ("m9", 1), ("m10", 0)] {
+        let after = read_through(&account, &store, read, delivery(2)).await;
+        assert_eq!(account.unread(&store, &after).await, unread, "{read}");
+    }
+
+    let read = account.only(&store).await;
+    assert_eq!((read.unread_from, read.read_through), (None, None));
+}
+
+#[tokio::test]
+async fn what_stands_above_is_read_whenever_it_came() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "one", 10), inbound(&anna(), "two", 20)]).await;
+    account.receives(&store, 2, vec![inbound(&anna(), "late", 5)]).await;
+
+    let shown = read_through(&account, &store, "one", delivery(3)).await;
+    assert_eq!(account.unread(&store, &shown).await, 1, "late stands above it, two does not");
+    account.receives(&store, 4, vec![inbound(&anna(), "later still", 4)]).await;
+    assert_eq!(account.unread(&store, &account.only(&store).await).await, 2, "nobody was shown that");
+    let above = read_through(&account, &store, "later still", delivery(5)).await;
+    assert_eq!(account.unread(&store, &above).await, 1, "one stays read");
+    let all = read_through(&account, &store, "two", delivery(6)).await;
+    assert_eq!((account.unread(&store, &all).await, all.unread_from), (0, None));
+    account.receives(&store, 7, vec![inbound(&anna(), "after", 1)]).await;
+    assert_eq!(account.unread(&store, &account.only(&store).await).await, 1);
+}
+
+#[tokio::test]
+async fn message_that_is_still_under_way_is_not_read() {
+    let (table, account) = (Table::without_retries().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, vec![inbound(&anna(), "one", 10)]).await;
+    // The conversation is told, and the message itself is not stored yet.
+    table.meter.start([(0, Fault::Before)]);
+    assert_eq!(account.deliver(&store, delivery(2), vec![inbound(&anna(), "two", 20)]).await.failed, 1);
+    table.meter.stop();
+
+    let read = read_through(&account, &store, "one", delivery(2)).await;
+    assert_eq!(account.unread(&store, &read).await, 0);
+    account.receives(&store, 3, vec![inbound(&anna(), "two", 20)]).await;
+
+    assert_eq!(account.unread(&store, &account.only(&store).await).await, 1);
+}
+
+#[tokio::test]
+async fn unread_again_leaves_what_is_unread() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 1, (1..=5).map(|number| inbound(&anna(), &format!("m{number}"), number)).collect()).await;
+    let id = account.only(&store).await.id;
+    let unread = Changes { unread: true, ..Changes::default() };
+    let again = async || {
+        let after = store.change_conversation(&account.organization, &id, &unread, delivery(9) / 1000).await.unwrap();
+        account.unread(&store, &after).await
+    };
+
+    assert_eq!(again().await, 5);
+    read_through(&account, &store, "m2", delivery(9)).await;
+    assert_eq!(again().await, 3);
+    read_through(&account, &store, "m5", delivery(9)).await;
+    assert_eq!(again().await, 1);
 }

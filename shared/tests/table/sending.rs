@@ -174,7 +174,11 @@ async fn what_came_of_a_send_never_lowers_a_status_that_came_before() {
 async fn what_came_of_a_send_is_stored() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
-    let error = shared::event::ProviderError { code: "131047".into(), title: "Re-engagement".into(), details: None };
+    let error = shared::event::ProviderError {
+        code: "131047".into(),
+        title: "Re-engagement".into(),
+        ..shared::event::ProviderError::default()
+    };
     let rejected =
         Outcome { answer: Answer::Rejected, status: Status::Failed, external_id: None, error: Some(error.clone()) };
     let unknown = Outcome { answer: Answer::Unknown, status: Status::Unknown, external_id: None, error: None };

@@ -19,7 +19,7 @@ use crate::{
 const REPORTED: [Status; 4] = [Status::Sent, Status::Delivered, Status::Read, Status::Failed];
 
 pub fn reply(text: &str) -> Reply {
-    Reply { text: text.into(), reply_to: None }
+    Reply { text: text.into(), ..Reply::default() }
 }
 
 pub fn accepted(account: &Account, external_id: &str) -> Outcome {
@@ -105,7 +105,7 @@ async fn a_failure_tells_why_until_the_message_arrives_after_all() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
     let message = sent(&account, &store, "wamid.1").await;
-    let error = ProviderError { code: "131026".into(), title: "Undeliverable".into(), details: None };
+    let error = ProviderError { code: "131026".into(), title: "Undeliverable".into(), ..ProviderError::default() };
     let failed = StatusChange { error: Some(error.clone()), ..status("wamid.1", Status::Failed, 1) };
 
     told(&account, &store, [failed.clone()]).await;
@@ -156,7 +156,12 @@ async fn statuses_that_come_before_their_message_wait_for_it() {
 async fn a_failure_that_waited_tells_why() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
-    let error = ProviderError { code: "131049".into(), title: "Not delivered".into(), details: Some("Policy".into()) };
+    let error = ProviderError {
+        code: "131049".into(),
+        title: "Not delivered".into(),
+        details: Some("Policy".into()),
+        ..ProviderError::default()
+    };
     told(&account, &store, [StatusChange { error: Some(error.clone()), ..status("wamid.echo", Status::Failed, 5) }])
         .await;
 

@@ -536,6 +536,7 @@ fn provider_error(errors: &Value) -> Option<ProviderError> {
         code: json::id(error, "code").unwrap_or_default().into_owned(),
         title: title.to_owned(),
         details: details.map(str::to_owned),
+        ..ProviderError::default()
     })
 }
 
@@ -1112,6 +1113,7 @@ mod tests {
             code: "131047".into(),
             title: "Re-engagement message".into(),
             details: Some(details.into()),
+            ..ProviderError::default()
         };
         assert_eq!(error, Some(expected));
 
