@@ -19,6 +19,8 @@ export type SessionState =
 export const SIGNED_IN_PATH = "/signed-in";
 /** A token is renewed when it has less than this to live. */
 const RENEW_BEFORE_SECS = 60;
+/** Signing out waits no longer than this for the issuer. */
+const REVOKE_WITHIN_MS = 3_000;
 
 /** The signed-in person of this tab, by OpenID Connect: authorization code with PKCE. */
 export class Session {
@@ -70,6 +72,7 @@ export class Session {
   /** Ends the session, here and at the issuer. */
   async signOut(): Promise<void> {
     const user = await this.manager.getUser();
+    await this.revoke();
     window.sessionStorage.clear();
     await this.manager.removeUser();
     if (this.config.logoutUrl) {
@@ -117,6 +120,12 @@ export class Session {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   };
+
+  /** Makes the refresh token worthless. An issuer that has no call for it, or no answer, holds nobody back from leaving. */
+  private async revoke(): Promise<void> {
+    const revoked = this.manager.revokeTokens(["refresh_token"]).catch(() => undefined);
+    await Promise.race([revoked, new Promise((resolve) => setTimeout(resolve, REVOKE_WITHIN_MS))]);
+  }
 
   private async renewOnce(): Promise<User | null> {
     const user = await this.manager.getUser();
