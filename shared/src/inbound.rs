@@ -388,9 +388,12 @@ impl Inbound<'_> {
         let Some(first) = messages.first() else { return Ok(Counts::default()) };
         // What the delivery tells of the customer, all of it: names may come with one message and not with the other.
         let mut thread = first.thread.clone();
-        for message in &messages[1..] {
-            thread.identity.also.extend(message.thread.identity.also.iter().cloned());
-            let customer = message.thread.customer.clone();
+        let mut told: Vec<&Placed> = messages.iter().collect();
+        // Whatever order they stand in: the newest tells what the customer is called now.
+        told.sort_by_key(|message| message.arrival.message.id.epoch_ms());
+        for Placed { thread: of_message, .. } in told {
+            thread.identity.also.extend(of_message.identity.also.iter().cloned());
+            let customer = of_message.customer.clone();
             thread.customer = Customer {
                 phone: customer.phone.or(thread.customer.phone),
                 user_id: customer.user_id.or(thread.customer.user_id),

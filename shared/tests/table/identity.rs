@@ -31,6 +31,18 @@ async fn is_one(table: &Table, account: &Account, ids: &[Customer], messages: &[
 }
 
 #[tokio::test]
+async fn newest_name_of_a_delivery_counts() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let called = |name: &str| Customer { name: Some(name.into()), ..phone(PHONE) };
+
+    let events = vec![inbound(&called("Now"), "later", 2), inbound(&called("Before"), "earlier", 1)];
+    account.receives(&store, 3, events).await;
+
+    assert_eq!(account.only(&store).await.customer_name.as_deref(), Some("Now"));
+}
+
+#[tokio::test]
 async fn a_customer_known_by_phone_is_the_same_with_a_user_id() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();

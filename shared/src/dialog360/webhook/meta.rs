@@ -83,7 +83,9 @@ struct Item<'a> {
 impl Item<'_> {
     fn read(&self) -> Read {
         let body = |key| object(self.json, key);
-        if let Some(message) = body("message") {
+        if self.is_to_oneself() {
+            Ok(notice("message_to_oneself"))
+        } else if let Some(message) = body("message") {
             self.message(message)
         } else if let Some(postback) = body("postback") {
             self.postback(postback)
@@ -114,6 +116,13 @@ impl Item<'_> {
         } else {
             Err("unknown messaging item")
         }
+    }
+
+    /// Whether the account wrote to itself: nobody becomes a customer of itself.
+    fn is_to_oneself(&self) -> bool {
+        let recipient = self.json.get("recipient").and_then(|recipient| json::id(recipient, "id"));
+        let is_self = object(self.json, "message").is_some_and(|message| flag(message, "is_self"));
+        is_self || (recipient.is_some() && recipient == self.sender())
     }
 
     /// Who did what the item tells, and the customer on the other side.
@@ -549,6 +558,19 @@ mod tests {
         match one(&item("message", message)) {
             EventKind::Message(message) => message.content,
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn message_to_oneself_makes_no_customer() {
+        let own = json!({"id": PAGE});
+        let text = |message: Value| json!({"sender": own, "recipient": own, "timestamp": 1, "message": message});
+        for item in [
+            text(json!({"mid": "m_1", "text": "Note to self"})),
+            text(json!({"mid": "m_1", "text": "Note to self", "is_echo": true})),
+            item("message", json!({"mid": "m_1", "text": "Note to self", "is_self": true})),
+        ] {
+            assert_eq!(one(&item), notice("message_to_oneself"), "{item}");
         }
     }
 

@@ -125,13 +125,18 @@ pub(super) fn read_value(
     let contacts = &Contacts::new(object.get("contacts"));
     let why = object.get("errors").and_then(reason);
     let why = why.as_deref();
+    let own_number = object.get("metadata").and_then(|metadata| text(metadata, "display_phone_number"));
     let mut known = false;
     for (key, items) in arrays {
         known |= match (field, key) {
             (_, "messages") => reader
                 .each_event(source, key, items, |item, now_ms| message(item, Party::Customer, contacts, why, now_ms)),
-            (_, "message_echoes") => reader
-                .each_event(source, key, items, |item, now_ms| message(item, Party::Business, contacts, why, now_ms)),
+            (_, "message_echoes") => reader.each_event(source, key, items, |item, now_ms| {
+                if is_to(item, own_number) {
+                    return Ok(notice("message_to_oneself"));
+                }
+                message(item, Party::Business, contacts, why, now_ms)
+            }),
             (_, "calls") => reader.each_event(source, key, items, |item, now_ms| call(item, contacts, now_ms)),
             (Some("calls"), "statuses") => reader.each_event(source, key, items, |_, _| Ok(notice("call_status"))),
             (_, "statuses") => reader.each_event(source, key, items, status),
@@ -217,10 +222,20 @@ fn message(item: &Value, by: Party, contacts: &Contacts<'_>, why: Option<&str>, 
 /// Who wrote a message, or received an echo: the item's own ids, completed by the contact that goes with them.
 fn customer(item: &Value, phone_key: &str, user_key: &str, contacts: &Contacts<'_>) -> Result<Customer, Reason> {
     let id = |value: &Value, key| checked_id(value, key).map(|id| id.map(Cow::into_owned));
-    let mut customer = Customer { phone: id(item, phone_key)?, user_id: id(item, user_key)?, ..Customer::default() };
+    let ids = |value: &Value, phone_key, user_key| -> Result<_, Reason> {
+        let (phone, user_id) = (id(value, phone_key)?, id(value, user_key)?);
+        // Where a user id stands for a phone number, it is shown to nobody as one, and nothing is sent to it as one.
+        Ok(match phone {
+            Some(phone) if is_user_id(&phone) => (None, user_id.or(Some(phone))),
+            phone => (phone, user_id),
+        })
+    };
+    let (phone, user_id) = ids(item, phone_key, user_key)?;
+    let mut customer = Customer { phone, user_id, ..Customer::default() };
     if let Some(contact) = contacts.of(customer.phone.as_deref(), customer.user_id.as_deref()) {
-        customer.phone = customer.phone.or(id(contact, "wa_id")?);
-        customer.user_id = customer.user_id.or(id(contact, "user_id")?);
+        let (phone, user_id) = ids(contact, "wa_id", "user_id")?;
+        customer.phone = customer.phone.or(phone);
+        customer.user_id = customer.user_id.or(user_id);
         if let Some(profile) = object(contact, "profile") {
             let username = trimmed(profile, "username").map(|username| username.trim_start_matches('@'));
             customer.name = trimmed(profile, "name").map(str::to_owned);
@@ -232,6 +247,17 @@ fn customer(item: &Value, phone_key: &str, user_key: &str, contacts: &Contacts<'
         customer.phone = customer.phone.or(id(system, "customer")?);
     }
     if customer.phone.is_none() && customer.user_id.is_none() { Err("message without sender") } else { Ok(customer) }
+}
+
+/// Whether it has the form of a business-scoped user id: a country's two letters, a dot, and more.
+fn is_user_id(id: &str) -> bool {
+    matches!(id.as_bytes(), [one, two, b'.', _, ..] if one.is_ascii_uppercase() && two.is_ascii_uppercase())
+}
+
+/// Whether a message of the business went to its own number: nobody becomes a customer of itself.
+fn is_to(item: &Value, own_number: Option<&str>) -> bool {
+    let digits = |number: &str| number.chars().filter(char::is_ascii_digit).collect::<String>();
+    own_number.zip(json::id(item, "to")).is_some_and(|(own, to)| canonical_phone(&digits(own)) == canonical_phone(&to))
 }
 
 /// The `contacts` of a value: who the people in it are.
@@ -249,7 +275,8 @@ impl<'a> Contacts<'a> {
             for contact in all {
                 for key in ["wa_id", "user_id"] {
                     if let Some(id) = json::id(contact, key) {
-                        by_id.entry((key, id)).or_insert(contact);
+                        // Of several for one person, the last is what the provider knows now.
+                        by_id.insert((key, id), contact);
                     }
                 }
             }
@@ -264,7 +291,8 @@ impl<'a> Contacts<'a> {
         }
         let find = |key, id: &str| self.by_id.get(&(key, Cow::Borrowed(id))).copied();
         let by_phone = phone.and_then(|phone| find("wa_id", phone));
-        by_phone.or_else(|| user_id.and_then(|user_id| find("user_id", user_id)))
+        let by_user = || user_id.and_then(|user_id| find("user_id", user_id).or_else(|| find("wa_id", user_id)));
+        by_phone.or_else(by_user)
     }
 }
 
@@ -706,6 +734,47 @@ mod tests {
         let without_contacts = message("text_without_contacts").customer;
         assert_eq!(without_contacts, Customer { phone: lena().phone, ..Customer::default() });
         assert_eq!(message("text_of_many_contacts").customer, lena());
+    }
+
+    #[test]
+    fn user_id_in_place_of_a_number_is_no_number() {
+        let item = |from: &str| json!({"from": from, "id": "wamid.1", "type": "text", "text": {"body": "x"}});
+        let contact = json!({"wa_id": "DE.8172", "profile": {"name": "Lena"}});
+        let lena = Customer { user_id: Some("DE.8172".into()), name: Some("Lena".into()), ..Customer::default() };
+        for contacts in [json!([contact]), json!([{"wa_id": "1"}, contact])] {
+            let EventKind::Message(message) =
+                kinds(&json!({"contacts": contacts, "messages": [item("DE.8172")]})).remove(0)
+            else {
+                panic!("{contacts}")
+            };
+            assert_eq!(message.customer, lena, "{contacts}");
+        }
+        for number in ["491713920012", "DE8172", "de.8172", "DE."] {
+            assert!(!is_user_id(number), "{number}");
+        }
+    }
+
+    #[test]
+    fn last_of_several_contacts_names_the_customer() {
+        let contact = |name: &str| json!({"wa_id": "1", "profile": {"name": name}});
+        let item = json!({"from": "1", "id": "wamid.1", "type": "text", "text": {"body": "x"}});
+        let EventKind::Message(message) =
+            kinds(&json!({"contacts": [contact("Before"), contact("Now")], "messages": [item]})).remove(0)
+        else {
+            panic!("a message")
+        };
+        assert_eq!(message.customer.name.as_deref(), Some("Now"));
+    }
+
+    #[test]
+    fn echo_to_the_own_number_makes_no_customer() {
+        let echo = |to: &str| {
+            let item = json!({"to": to, "id": "wamid.1", "type": "text", "text": {"body": "x"}});
+            let metadata = json!({"phone_number_id": ACCOUNT, "display_phone_number": "+49 30 123456"});
+            kinds(&json!({"metadata": metadata, "message_echoes": [item]})).remove(0)
+        };
+        assert_eq!(echo("4930123456"), notice("message_to_oneself"));
+        assert!(matches!(echo("491713920012"), EventKind::Echo(_)));
     }
 
     #[test]
