@@ -267,8 +267,11 @@ fn every_delivery_is_answered_with_200_and_ends_stored_in_quarantine_or_counted(
         // What found no room is one entry, whatever its number.
         let is_whole = |item: &Value| text(&item["reason"]["S"]).starts_with("too much");
         let (whole, alone): (Vec<_>, Vec<_>) = quarantined(&rig).await.into_iter().partition(is_whole);
-        let in_whole = quarantined_counts - alone.len() as u64;
-        assert!(in_whole >= whole.len() as u64 && (in_whole == 0) == whole.is_empty(), "{in_whole} in {whole:?}");
+        let kept_together = quarantined_counts - alone.len() as u64;
+        assert!(
+            kept_together >= whole.len() as u64 && (kept_together == 0) == whole.is_empty(),
+            "{kept_together} in {whole:?}"
+        );
         let conversations = targets.organization.conversations("").await;
         assert!(!conversations.is_empty());
         for conversation in conversations {
