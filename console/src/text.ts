@@ -77,6 +77,7 @@ export const text = {
     label: "Conversations",
     unread: (count: number) => `${count >= 99 ? "99+" : count} unread`,
     closed: "Closed",
+    problem: { failed: "Failed", unknown: "Not known", unconfirmed: "Not confirmed" },
     team: "Team",
     automatic: "Chatbot",
     loadingMore: "Loading more conversations…",

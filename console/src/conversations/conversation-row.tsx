@@ -1,3 +1,4 @@
+import { CircleHelp, TriangleAlert } from "lucide-react";
 import { Link } from "react-router";
 import type { Conversation, Customer } from "../api";
 import { ChannelIcon, channelOf } from "../channel-icon";
@@ -18,7 +19,7 @@ interface Props {
 
 export function ConversationRow({ conversation, to, isOpen, isReachable, onFocus }: Props) {
   const now = useNow();
-  const { lastMessage, unread, unreadCount, customer, status } = conversation;
+  const { lastMessage, unread, unreadCount, customer, status, problem } = conversation;
   const channel = channelOf(conversation);
   const prefix = { operator: `${text.list.team}: `, ai: `${text.list.automatic}: `, customer: "", system: "" };
   return (
@@ -44,6 +45,12 @@ export function ConversationRow({ conversation, to, isOpen, isReachable, onFocus
         <Foreign>{lastMessage.text}</Foreign>
       </span>
       <span className="row-marks">
+        {problem && (
+          <span className="chip problem-mark" data-problem={problem.kind}>
+            {problem.kind === "failed" ? <TriangleAlert aria-hidden /> : <CircleHelp aria-hidden />}{" "}
+            {text.list.problem[problem.kind]}
+          </span>
+        )}
         {status === "closed" && <span className="chip">{text.list.closed}</span>}
         {unread && (
           <span className="badge">
