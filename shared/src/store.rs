@@ -153,15 +153,17 @@ impl Store {
     }
 
     async fn update_returning(&self, key: &Key, expression: Expression, returned: ReturnValue) -> Result<Written> {
+        let (update, conditions) = (expression.update(), expression.conditions());
+        let (names, values) = expression.into_names_and_values();
         let request = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key.attributes()))
-            .set_update_expression(expression.update())
-            .set_condition_expression(expression.conditions())
-            .set_expression_attribute_names(expression.names())
-            .set_expression_attribute_values(expression.values())
+            .set_update_expression(update)
+            .set_condition_expression(conditions)
+            .set_expression_attribute_names((!names.is_empty()).then_some(names))
+            .set_expression_attribute_values((!values.is_empty()).then_some(values))
             .return_values(returned)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let _turn = self.turn().await?;

@@ -23,7 +23,9 @@ impl Expression {
     /// The placeholder of an attribute.
     pub(super) fn name(&mut self, attribute: &str) -> String {
         let placeholder = format!("#{attribute}");
-        self.names.insert(placeholder.clone(), attribute.to_owned());
+        if !self.names.contains_key(&placeholder) {
+            self.names.insert(placeholder.clone(), attribute.to_owned());
+        }
         placeholder
     }
 
@@ -189,6 +191,11 @@ impl Expression {
     /// Names by placeholder.
     pub(super) fn names(&self) -> Option<HashMap<String, String>> {
         (!self.names.is_empty()).then(|| self.names.clone())
+    }
+
+    /// Names and values for the last request that needs them: an update is made for each message.
+    pub(super) fn into_names_and_values(self) -> (HashMap<String, String>, HashMap<String, AttributeValue>) {
+        (self.names, self.values)
     }
 
     /// Values by placeholder.
