@@ -665,11 +665,11 @@ impl Store {
     /// When the table does not answer.
     pub async fn change_preview(&self, organization: &OrganizationId, message: &Message) -> Result<()> {
         let (root, _) = self.resolve(organization, &message.conversation_id).await?;
-        // Of one second, the arrival tells which message is shown.
+        // Not by the arrival: that of an attempt that failed later may stand there.
         let expression = Expression::default().set("lastMessageText", s(message.preview())).if_compares(
-            "lastArrivedAt",
+            "lastMessageId",
             "=",
-            n(message.received_at),
+            s(message.id.as_str()),
         );
         self.update(&keys::conversation(organization, &root), expression).await.map(drop)
     }

@@ -396,6 +396,13 @@ async fn ends_as_told(table: &Table, (deliveries, faults): (Vec<Vec<Told>>, Vec<
     assert_eq!(conversation.last_message_text, message.preview(), "{all:?}");
 }
 
+/// The conversation is told of a later arrival than the message has.
+#[tokio::test]
+async fn edit_reaches_the_preview_after_two_lost_calls() {
+    let table = Table::without_retries().await;
+    ends_as_told(&table, (vec![vec![Told::Edit(true, 10)]], vec![(4, Fault::Before), (8, Fault::Before)])).await;
+}
+
 #[test]
 fn any_story_of_one_message_ends_as_told() {
     check(30, &story(), &ends_as_told);
