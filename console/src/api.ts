@@ -5,6 +5,7 @@ import { text } from "./text";
 
 type Schemas = components["schemas"];
 export type Conversation = Schemas["Conversation"];
+export type ConversationList = Schemas["ConversationList"];
 export type Customer = Schemas["Customer"];
 export type ErrorCode = Schemas["ErrorCode"];
 export type ErrorDetails = NonNullable<Schemas["ErrorDetails"]>;

@@ -17,7 +17,7 @@ import {
   type Filter,
   type View,
 } from "./conversations/filter";
-import { tellUnread, useInbox, useUnreadCount } from "./conversations/queries";
+import { tellUnread, useInbox, useProblemCount, useUnreadCount } from "./conversations/queries";
 import { isEscape } from "./keyboard";
 import type { PagedList } from "./paged-list";
 import { text } from "./text";
@@ -101,6 +101,7 @@ function Sidebar({ filter, unread, isMenuOpen, onChoose, onClose }: SidebarProps
   useEffect(() => {
     if (isMenuOpen) closer.current?.focus();
   }, [isMenuOpen]);
+  const problems = useProblemCount();
   const view = filter && viewOf(filter);
   return (
     <header className="sidebar" onKeyDown={(event) => isMenuOpen && isEscape(event) && onClose()}>
@@ -128,6 +129,9 @@ function Sidebar({ filter, unread, isMenuOpen, onChoose, onClose }: SidebarProps
               >
                 {text.nav.view[name]}
                 {name === "unread" && unread && <span className="badge">{unread}</span>}
+                {name === "problems" && problems > 0 && (
+                  <span className="badge problem-count">{text.nav.problemCount(problems)}</span>
+                )}
               </Link>
             </li>
           ))}

@@ -69,7 +69,14 @@ export const text = {
       channel === null
         ? "All"
         : { website: "Chatbot/Website", phone: "Phone/Call", social: "Instagram and Facebook", ...PLATFORM }[channel],
-    view: { open: "Open", unread: "Unread", mine: "Mine", closed: "Closed" } satisfies Record<View, string>,
+    view: {
+      open: "Open",
+      unread: "Unread",
+      mine: "Mine",
+      problems: "Problems",
+      closed: "Closed",
+    } satisfies Record<View, string>,
+    problemCount: (count: number) => (count >= 99 ? "99+" : String(count)),
   },
 
   list: {
@@ -77,6 +84,9 @@ export const text = {
     label: "Conversations",
     unread: (count: number) => `${count >= 99 ? "99+" : count} unread`,
     closed: "Closed",
+    dismiss: "Dismiss",
+    dismissNamed: (name: string) => `Dismiss the problem with ${name}`,
+    dismissed: "Dismissed: it stays in the conversation, and is no longer among the problems.",
     problem: { failed: "Failed", unknown: "Not known", unconfirmed: "Not confirmed" },
     team: "Team",
     automatic: "Chatbot",
@@ -87,8 +97,14 @@ export const text = {
       connected: "As soon as a customer writes to one of your accounts, the conversation appears here.",
       connect: "Connect an account first; then everything that customers write appears here.",
       connectAction: "Connect an account",
-      filtered: "Nothing here",
-      filteredHint: "No conversation matches what you have chosen.",
+      view: {
+        open: { title: "Nothing is open", hint: "Every conversation here is closed." },
+        unread: { title: "Everything is read", hint: "What customers write next appears here." },
+        mine: { title: "You have none", hint: "Conversations that are assigned to you appear here." },
+        problems: { title: "No problems", hint: "No message has failed here, and none is waiting to be confirmed." },
+        closed: { title: "Nothing is closed", hint: "What you close appears here." },
+      } satisfies Record<View, { title: string; hint: string }>,
+      filtered: { title: "Nothing here", hint: "No conversation matches what you have chosen." },
       showAll: "Show all conversations",
     },
   },

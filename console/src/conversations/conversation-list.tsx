@@ -1,17 +1,20 @@
 import { useVirtualizer, type Range } from "@tanstack/react-virtual";
 import { defaultRangeExtractor } from "@tanstack/react-virtual";
-import { useEffect, useState, type KeyboardEvent, type Ref } from "react";
+import { CheckCheck } from "lucide-react";
+import { useEffect, useState, type KeyboardEvent, type RefObject } from "react";
 import { flushSync } from "react-dom";
 import { Link, useNavigate } from "react-router";
+import { announce } from "../announcer";
 import { explain, type Conversation } from "../api";
 import { useConsole } from "../console-context";
 import { useFailure } from "../failure";
+import { withoutOverrides } from "../plain-text";
 import { CONTENT_ID, useMenuButton } from "../shell";
 import { text } from "../text";
 import { Empty, Loading, Problem, Skeleton } from "../ui/states";
-import { ConversationRow, ROW_HEIGHT } from "./conversation-row";
+import { ConversationRow, nameOf, ROW_HEIGHT } from "./conversation-row";
 import { searchOf, viewOf, type Filter } from "./filter";
-import { useConversations } from "./queries";
+import { useConversations, useUpdateConversation } from "./queries";
 import { useIntegrations } from "../settings/queries";
 
 /** More is loaded when this many rows are left below. */
@@ -20,7 +23,7 @@ const LOAD_AHEAD_ROWS = 15;
 interface Props {
   filter: Filter;
   openId: string | undefined;
-  ref: Ref<HTMLDivElement>;
+  ref: RefObject<HTMLDivElement | null>;
 }
 
 export function ConversationList({ filter, openId, ref }: Props) {
@@ -28,7 +31,6 @@ export function ConversationList({ filter, openId, ref }: Props) {
   const list = useConversations(filter, openId);
   const { query, more } = list;
   const failure = useFailure(query);
-  const search = searchOf(filter);
   const Heading = openId ? "h2" : "h1";
   const isBlank = query.data?.items.length === 0;
   useEffect(() => {
@@ -52,9 +54,15 @@ export function ConversationList({ filter, openId, ref }: Props) {
         <Problem message={explain(failure)} onRetry={() => void query.refetch()} isTrying={query.isFetching} />
       )}
       {query.data && query.data.items.length > 0 && (
-        <Rows conversations={query.data.items} openId={openId} search={search} list={list} />
+        <Rows
+          conversations={query.data.items}
+          openId={openId}
+          filter={filter}
+          list={list}
+          onNoneLeft={() => ref.current?.focus()}
+        />
       )}
-      {isBlank && (query.data?.next === null ? <NothingListed isFiltered={search !== ""} /> : <Loading />)}
+      {isBlank && (query.data?.next === null ? <NothingListed filter={filter} /> : <Loading />)}
     </section>
   );
 }
@@ -68,11 +76,14 @@ function titleOf(filter: Filter): string {
 interface RowsProps {
   conversations: Conversation[];
   openId: string | undefined;
-  search: string;
+  filter: Filter;
   list: ReturnType<typeof useConversations>;
+  /** The row with the focus was the last one. */
+  onNoneLeft: () => void;
 }
 
-function Rows({ conversations, openId, search, list }: RowsProps) {
+function Rows({ conversations, openId, filter, list, onNoneLeft }: RowsProps) {
+  const search = searchOf(filter);
   const [scroller, setScroller] = useState<HTMLDivElement | null>(null);
   const [isScrolled, setIsScrolled] = useState(false);
   const [focusedId, setFocusedId] = useState<string | null>(null);
@@ -110,8 +121,15 @@ function Rows({ conversations, openId, search, list }: RowsProps) {
     scroller?.querySelector<HTMLElement>(`[data-id="${id}"]`)?.focus({ preventScroll: true });
     virtualizer.scrollToIndex(target);
   };
+  const onDismissed = (index: number) => {
+    announce(text.list.dismissed);
+    if (conversations.length === 1) onNoneLeft();
+    else focus(index + 1 < conversations.length ? index + 1 : index - 1);
+  };
   const onKeyDown = (event: KeyboardEvent) => {
     const from = indexOf((event.target as HTMLElement).dataset["id"]);
+    // A button beside the row has keys of its own.
+    if (from < 0) return;
     const to = { ArrowDown: from + 1, ArrowUp: from - 1, Home: 0, End: conversations.length - 1 }[event.key];
     if (to !== undefined) {
       event.preventDefault();
@@ -146,6 +164,13 @@ function Rows({ conversations, openId, search, list }: RowsProps) {
                   isReachable={index === reachable}
                   onFocus={() => setFocusedId(conversation.id)}
                 />
+                {filter.problem && conversation.problem && (
+                  <DismissButton
+                    conversation={conversation}
+                    isReachable={index === reachable}
+                    onDismissed={() => onDismissed(index)}
+                  />
+                )}
               </li>
             )
           );
@@ -160,15 +185,45 @@ function Rows({ conversations, openId, search, list }: RowsProps) {
   );
 }
 
-function NothingListed({ isFiltered }: { isFiltered: boolean }) {
+interface DismissProps {
+  conversation: Conversation;
+  isReachable: boolean;
+  onDismissed: () => void;
+}
+
+/** Takes a conversation out of the problems, from its row. */
+function DismissButton({ conversation, isReachable, onDismissed }: DismissProps) {
+  const update = useUpdateConversation(conversation.id);
+  const name = text.list.dismissNamed(withoutOverrides(nameOf(conversation.customer)));
+  return (
+    <button
+      type="button"
+      className="icon-button row-dismiss"
+      aria-label={name}
+      title={update.isError ? explain(update.error) : text.list.dismiss}
+      tabIndex={isReachable ? 0 : -1}
+      onClick={() => {
+        // Also when the row is gone by then: the focus has to go somewhere.
+        update.mutateAsync({ problem: null }).then(onDismissed, (error: unknown) => announce(explain(error)));
+      }}
+    >
+      <CheckCheck aria-hidden />
+    </button>
+  );
+}
+
+function NothingListed({ filter }: { filter: Filter }) {
+  const view = viewOf(filter);
+  const isFiltered = searchOf(filter) !== "";
   const { identity } = useConsole();
   const integrations = useIntegrations();
   const { empty } = text.list;
   if (integrations.isPending && !isFiltered) return <Loading />;
   if (isFiltered) {
+    const { title, hint } = view && !filter.label ? empty.view[view] : empty.filtered;
     return (
-      <Empty title={empty.filtered}>
-        <p>{empty.filteredHint}</p>
+      <Empty title={title}>
+        <p>{hint}</p>
         <Link to="/conversations">{empty.showAll}</Link>
       </Empty>
     );

@@ -3,7 +3,7 @@ import type { paths } from "../openapi";
 type Query = NonNullable<paths["/api/v1/conversations"]["get"]["parameters"]["query"]>;
 
 /** What of the inbox is listed; the same words in the address bar as in the API. */
-export type Filter = Pick<Query, "channel" | "status" | "unread" | "assignedTo" | "label">;
+export type Filter = Pick<Query, "channel" | "status" | "unread" | "assignedTo" | "label" | "problem">;
 export type ChannelFilter = NonNullable<Filter["channel"]>;
 
 export const CHANNELS = ["website", "whatsapp", "instagram", "facebook", "phone"] as const satisfies ChannelFilter[];
@@ -13,6 +13,7 @@ export const VIEWS = {
   open: { status: "open" },
   unread: { unread: true },
   mine: { assignedTo: "me" },
+  problems: { problem: true },
   closed: { status: "closed" },
 } as const satisfies Record<string, Filter>;
 export type View = keyof typeof VIEWS;
@@ -28,6 +29,7 @@ export function filterOf(parameters: URLSearchParams): Filter {
     ...(parameters.get("unread") === "true" && { unread: true }),
     ...(assignedTo && { assignedTo }),
     ...(label && { label }),
+    ...(parameters.get("problem") === "true" && { problem: true }),
   };
 }
 
@@ -38,6 +40,7 @@ export function searchOf(filter: Filter): string {
 }
 
 export function viewOf(filter: Filter): View | null {
+  if (filter.problem) return "problems";
   if (filter.unread) return "unread";
   if (filter.assignedTo === "me") return "mine";
   return filter.status ?? null;
@@ -51,12 +54,13 @@ export function withView(filter: Filter, view: View | null): Filter {
 
 /** The same view, of another channel. */
 export function withChannel(filter: Filter, channel: ChannelFilter | null): Filter {
-  const { status, unread, assignedTo, label } = filter;
+  const { status, unread, assignedTo, label, problem } = filter;
   return {
     ...(channel && { channel }),
     ...(status && { status }),
     ...(unread && { unread }),
     ...(assignedTo && { assignedTo }),
     ...(label && { label }),
+    ...(problem && { problem }),
   };
 }

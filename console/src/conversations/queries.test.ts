@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
 import type { Message } from "../api";
 import { sync } from "../paged-list";
-import { message } from "../testing/examples";
-import { byTime } from "./queries";
+import { conversation, message } from "../testing/examples";
+import { byProblem, byTime } from "./queries";
 
 const page = (items: Message[]) =>
   Promise.resolve({ items, pagination: { limit: 20, hasNext: false, nextCursor: null } });
@@ -40,4 +40,14 @@ it("leaves messages that arrived together as the API gives them", async () => {
   );
 
   expect(again.items.map((item) => item.text)).toEqual(["b", "a", "c"]);
+});
+
+it("a problem stands where its message does, not where the newest message of its conversation does", () => {
+  const at = "2026-11-23T10:00:00.000Z";
+  const problem = { kind: "failed", messageId: "1795428000500-89ab", code: "131026", at } as const;
+  const { lastMessage } = conversation();
+  const answeredSince = conversation({ problem, lastMessage: { ...lastMessage, id: "1795428099999-0123" } });
+
+  expect(byProblem.key(answeredSince)).toBe("1795428000500-89ab");
+  expect(byProblem.key(conversation())).toBe(lastMessage.id);
 });

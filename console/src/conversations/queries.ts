@@ -1,5 +1,6 @@
 import {
   hashKey,
+  skipToken,
   useMutation,
   useQuery,
   useQueryClient,
@@ -8,7 +9,14 @@ import {
   type UseQueryResult,
 } from "@tanstack/react-query";
 import { useCallback, useRef } from "react";
-import { answer, type Api, type Conversation, type Message, type Page, type UpdateConversation } from "../api";
+import {
+  answer,
+  type Conversation,
+  type ConversationList,
+  type Message,
+  type Page,
+  type UpdateConversation,
+} from "../api";
 import { useConsole } from "../console-context";
 import { append, sync, upsert, type Order, type PagedList } from "../paged-list";
 import { usePolling } from "../polling";
@@ -26,6 +34,14 @@ export const byLastMessage: Order<Conversation> = {
   isNewer: (held, fetched) => held.updatedAt > fetched.updatedAt,
   leaves: () => true,
 };
+
+/** As the API orders the problems: by the newest message that is one. One that was settled stands where it would without. */
+export const byProblem: Order<Conversation> = {
+  ...byLastMessage,
+  key: ({ problem, lastMessage }) => problem?.messageId ?? lastMessage.id,
+};
+
+const orderOf = (filter: Filter) => (filter.problem ? byProblem : byLastMessage);
 
 /** WhatsApp tells whole seconds: what has the same time stands by its arrival, and else as the API gives it. */
 export const byTime: Order<Message> = {
@@ -96,20 +112,31 @@ function useLivePages<T>(
  * took it out of the filter.
  */
 export function useConversations(filter: Filter, open: string | undefined): LivePages<Conversation> {
-  const { api } = useConsole();
-  const order = { ...byLastMessage, leaves: (conversation: Conversation) => conversation.id !== open };
-  return useLivePages(listKey(filter), order, (cursor) => conversationsPage(api, filter, cursor));
+  const order = { ...orderOf(filter), leaves: (conversation: Conversation) => conversation.id !== open };
+  return useLivePages(listKey(filter), order, useFetchConversations(filter));
 }
 
 /** The newest conversations of all; `polls` unless a list without a filter does so anyway. */
 export function useInbox(polls: boolean): UseQueryResult<PagedList<Conversation>> {
-  const { api } = useConsole();
-  return useLivePages(listKey({}), byLastMessage, (cursor) => conversationsPage(api, {}, cursor), polls).query;
+  return useLivePages(listKey({}), byLastMessage, useFetchConversations({}), polls).query;
 }
 
-function conversationsPage(api: Api, filter: Filter, cursor: string | null): Promise<Page<Conversation>> {
-  const query = { ...filter, limit: cursor ? DEEPER_LIMIT : HEAD_LIMIT, ...(cursor && { cursor }) };
-  return answer(api.GET("/api/v1/conversations", { params: { query } }));
+function useFetchConversations(filter: Filter): (cursor: string | null) => Promise<Page<Conversation>> {
+  const { api } = useConsole();
+  const queries = useQueryClient();
+  return async (cursor) => {
+    const query = { ...filter, limit: cursor ? DEEPER_LIMIT : HEAD_LIMIT, ...(cursor && { cursor }) };
+    const page: ConversationList = await answer(api.GET("/api/v1/conversations", { params: { query } }));
+    queries.setQueryData(PROBLEM_COUNT_KEY, page.problemCount);
+    return page;
+  };
+}
+
+const PROBLEM_COUNT_KEY = ["problemCount"] as const;
+
+/** In how many conversations a message failed or may not have arrived; every list of conversations tells it. */
+export function useProblemCount(): number {
+  return useQuery<number>({ queryKey: PROBLEM_COUNT_KEY, queryFn: skipToken }).data ?? 0;
 }
 
 /** How many are unread in all; `isMore` where they are more than one look can count. */
@@ -181,14 +208,21 @@ export function useUpdateConversation(id: string) {
     },
     onSuccess: (conversation) => {
       queries.setQueryData(conversationKey(id), conversation);
-      queries.setQueriesData<PagedList<Conversation>>({ queryKey: ["conversations"] }, (list) =>
-        list?.items.some((item) => item.id === conversation.id) ? upsert(byLastMessage, list, conversation) : list,
-      );
+      tellLists(queries, conversation.id, () => conversation);
       tellUnread(queries, [conversation]);
     },
     // What was shown may be what made it fail: somebody else was faster.
     onError: () => queries.invalidateQueries({ queryKey: conversationKey(id) }),
   });
+}
+
+/** Changes a conversation in every list that holds it. */
+function tellLists(queries: QueryClient, id: string, change: (held: Conversation) => Conversation): void {
+  for (const [key, list] of queries.getQueriesData<PagedList<Conversation>>({ queryKey: ["conversations"] })) {
+    const held = list?.items.find((item) => item.id === id);
+    const order = orderOf(key[1] as Filter);
+    if (list && held) queries.setQueryData(key, upsert(order, list, change(held)));
+  }
 }
 
 /** A conversation's messages, newest first. */
