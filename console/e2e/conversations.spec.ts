@@ -160,7 +160,10 @@ test.describe("an answer", () => {
 
     const ours = bubble(page, "Can you read this?");
     await expect(ours).toContainText(text.thread.status.failed);
+    await expect(ours).toContainText(`${text.thread.notSent} It cannot be delivered`);
     await expect(ours).toContainText("Message undeliverable (131026)");
+    // It would fail again.
+    await expect(ours.getByRole("button", { name: text.thread.sendAgain })).toHaveCount(0);
     await expect(ours).toHaveCount(1);
     await expect(ours.getByRole("button", { name: text.thread.reply, exact: true })).toHaveCount(0);
     await expect(page.getByRole("textbox", { name: text.composer.label })).toBeEnabled();

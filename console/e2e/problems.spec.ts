@@ -63,4 +63,90 @@ test.describe("a message that fails", () => {
     await page.getByRole("button", { name: text.list.dismissNamed("Ada") }).click();
     await expect(problems).toHaveText(text.nav.view.problems);
   });
+
+  test("after it was sent is told as such, and can be taken out of the problems", async ({
+    page,
+    organization,
+    system,
+  }) => {
+    await row(page, "Ada").click();
+    await write(page, "Is it there?");
+    const ours = bubble(page, "Is it there?");
+    await expect(ours).toContainText(text.thread.status.accepted);
+
+    await fail(system, organization, ada.from);
+    await expect(ours).toContainText(text.thread.notDelivered, { timeout: TOLD_WITHIN_MS });
+    await expect(ours).not.toContainText(text.thread.notSent);
+    await expect(ours.getByRole("button", { name: text.thread.sendAgain })).toHaveCount(0);
+    await ours.getByRole("button", { name: text.list.dismiss }).click();
+
+    await expect(ours.getByRole("button", { name: text.list.dismiss })).toHaveCount(0);
+    await expect(page.getByRole("region", { name: text.thread.label })).toBeFocused();
+    await expect(ours).toContainText(text.thread.notDelivered);
+  });
+
+  test("is sent again once, by however many clicks, and says so", async ({ page, organization }) => {
+    // So many that trying again by itself is in vain.
+    await organization.fault("reject:131056", "messages", 5);
+    await row(page, "Ada").click();
+    await write(page, "Once more");
+    const [old, again] = [bubble(page, "Once more").first(), bubble(page, "Once more").last()];
+    await expect(old).toContainText(`${text.thread.notSent} Too many messages were sent at once.`);
+    await organization.clearFaults();
+
+    await old.getByRole("button", { name: text.thread.sendAgain }).dblclick();
+    await expect(again).toContainText(text.thread.status.accepted);
+    await expect(old.getByRole("button", { name: text.thread.sentAgain })).toBeVisible();
+    await expect(old.getByRole("button", { name: text.thread.sendAgain })).toHaveCount(0);
+    await page.reload();
+    await expect(old.getByRole("button", { name: text.thread.sentAgain })).toBeVisible();
+
+    await expect(bubble(page, "Once more")).toHaveCount(2);
+    const answers = (await organization.phone("whatsapp", ada.from)).filter(({ by }) => by === "business");
+    expect(answers.map((answer) => answer.text)).toEqual(["Once more"]);
+  });
+
+  test("for what it says is changed in the composer, and sent again from there", async ({ page, organization }) => {
+    await organization.fault("reject:131051", "messages");
+    await row(page, "Ada").click();
+    await write(page, "Not like this");
+    await bubble(page, "Not like this").getByRole("button", { name: text.thread.editAndSendAgain }).click();
+    const composer = page.getByRole("textbox", { name: text.composer.label });
+    await expect(composer).toBeFocused();
+    await expect(composer).toHaveValue("Not like this");
+    await expect(page.getByText(text.composer.sendingAgain)).toBeVisible();
+
+    await write(page, "But like that");
+
+    await expect(bubble(page, "But like that")).toContainText(text.thread.status.accepted);
+    await expect(page.getByText(text.composer.sendingAgain)).toBeHidden();
+    const old = bubble(page, "Not like this");
+    await expect(old.getByRole("button", { name: text.thread.sentAgain })).toBeVisible();
+  });
+
+  test("or not can be told after two minutes, and a late status still wins", async ({ page, organization, system }) => {
+    test.setTimeout(240_000);
+    await row(page, "Ada").click();
+    const thread = page.getByRole("region", { name: text.thread.label });
+    await organization.fault("drop_after_accept", "messages");
+    await write(page, "Did this one arrive?");
+    await expect(bubble(page, "Did this one arrive?")).toContainText(text.thread.unknownHint);
+    await organization.fault("timeout", "messages");
+    await write(page, "And this one?");
+    await expect(thread.getByText(text.thread.unknownHint)).toHaveCount(2, { timeout: 30_000 });
+    await expect(thread.getByRole("button", { name: text.thread.sendAgainTwice })).toHaveCount(0);
+
+    await expect(thread.getByText(text.thread.unconfirmedHint)).toHaveCount(2, { timeout: 150_000 });
+    await bubble(page, "Did this one arrive?").getByRole("button", { name: text.thread.itArrived }).click();
+    await expect(bubble(page, "Did this one arrive?")).toContainText(text.thread.status.assumed);
+    await expect(thread).toBeFocused();
+    await bubble(page, "And this one?").getByRole("button", { name: text.thread.sendAgainTwice }).click();
+    await expect(bubble(page, "And this one?").last()).toContainText(text.thread.status.accepted);
+    await expect(bubble(page, "And this one?").first()).toContainText(text.thread.sentAgain);
+
+    const phone = (await organization.phone("whatsapp", ada.from)).filter(({ by }) => by === "business");
+    expect(phone.map((answer) => answer.text)).toEqual(["Did this one arrive?", "And this one?"]);
+    await system.simulate("status", { accountId: organization.account, id: phone[0]!.id, status: "read" });
+    await expect(bubble(page, "Did this one arrive?")).toContainText(text.thread.status.read);
+  });
 });

@@ -8,13 +8,14 @@ import { message, reply } from "./testing/examples";
 
 const ID = "0123456789abcdef0123456789abcdef";
 const ANN = { organization: "acme", user: "ann", role: "operator" } as const;
-const DRAFT = { conversationId: ID, text: "Yes, it is.", type: "message", replyTo: null } as const;
+const DRAFT = { conversationId: ID, text: "Yes, it is.", type: "message", replyTo: null, resendOf: null } as const;
 const HOUR_MS = 60 * 60 * 1000;
 
 /** What the API answers, one after the other; the last one again and again. */
 type Answer = Response | "no answer";
 let answers: Answer[];
 let keys: (string | null)[];
+let bodies: unknown[];
 let online: boolean;
 
 const accepted = (body: Message = reply()) =>
@@ -32,11 +33,12 @@ function outbox(): Outbox {
 beforeEach(() => {
   vi.useFakeTimers();
   window.sessionStorage.clear();
-  [answers, keys, online] = [[], [], true];
+  [answers, keys, bodies, online] = [[], [], [], true];
   vi.spyOn(navigator, "onLine", "get").mockImplementation(() => online);
   vi.stubGlobal("fetch", (request: Request) => {
     if (request.method !== "POST") return Promise.resolve(new Response("{}", { status: 500 }));
     keys.push(request.headers.get("Idempotency-Key"));
+    void request.json().then((body) => bodies.push(body));
     const next = answers.length > 1 ? answers.shift() : answers[0];
     return next instanceof Response ? Promise.resolve(next.clone()) : Promise.reject(new TypeError("network"));
   });
@@ -181,6 +183,47 @@ describe("the outbox", () => {
     await vi.runAllTimersAsync();
 
     expect(keys).toEqual([first, first, second]);
+  });
+
+  it("sends a message that failed again once, however often it is asked to, and says which one it stands for", async () => {
+    answers = [accepted()];
+    const [box, failed] = [outbox(), reply({ status: "failed" })];
+
+    box.sendAgain(failed);
+    box.sendAgain(failed);
+    await vi.runAllTimersAsync();
+    expect(bodies).toEqual([{ text: "Yes, it is.", type: "message", resendOf: failed.id }]);
+
+    // Another tab, or the same one before it knows what has come of the first.
+    box.sendAgain(failed);
+    await vi.runAllTimersAsync();
+    expect(keys).toEqual([`resend-${failed.id}`, `resend-${failed.id}`]);
+    expect(keys[0]).toMatch(/^[!-~]{1,64}$/);
+  });
+
+  it("may send again what was refused before it became a message", async () => {
+    answers = [refused(409, "NOT_CONNECTED"), accepted()];
+    const [box, failed] = [outbox(), reply({ status: "failed" })];
+    box.sendAgain(failed);
+    await vi.runAllTimersAsync();
+    expect(box.all()).toMatchObject([{ state: "refused", resendOf: failed.id }]);
+
+    box.sendAgain(failed);
+    await vi.runAllTimersAsync();
+
+    expect(box.all()).toEqual([]);
+    expect(new Set(keys).size).toBe(1);
+  });
+
+  it("keeps what another has sent again first as refused, and takes it for no message of its own", async () => {
+    const failed = reply({ status: "failed" });
+    answers = [refused(409, "NOT_RESENDABLE", { messageId: failed.id })];
+    const box = outbox();
+
+    box.sendAgain(failed);
+    await vi.runAllTimersAsync();
+
+    expect(box.all()).toMatchObject([{ state: "refused", problem: "No." }]);
   });
 });
 

@@ -1,7 +1,7 @@
 import type { QueryClient } from "@tanstack/react-query";
 import { announce } from "./announcer";
 import { answer, ApiError, explain, type Api, type Message } from "./api";
-import { newestMessage, refreshThread, tellMessage } from "./conversations/queries";
+import { newestMessage, refreshThread, shownMessage, tellMessage } from "./conversations/queries";
 import type { Identity } from "./session";
 import { text } from "./text";
 
@@ -13,6 +13,8 @@ export interface Outgoing {
   text: string;
   type: Message["type"];
   replyTo: string | null;
+  /** The message that it sends again. */
+  resendOf: string | null;
   /** Milliseconds of the epoch. */
   createdAt: number;
   /** The newest message that was known before; what the server makes of this one comes later. */
@@ -28,7 +30,7 @@ export interface Outgoing {
   problem: string | null;
 }
 
-export type Draft = Pick<Outgoing, "conversationId" | "text" | "type" | "replyTo">;
+export type Draft = Pick<Outgoing, "conversationId" | "text" | "type" | "replyTo" | "resendOf">;
 
 /** The server remembers a key for 24 hours. */
 const KEY_LIFETIME_MS = 23 * 60 * 60 * 1000;
@@ -71,17 +73,36 @@ export class Outbox {
   all = (): readonly Outgoing[] => this.entries;
 
   send(draft: Draft): void {
+    this.sendAs(crypto.randomUUID(), draft);
+  }
+
+  /** Sends a message that failed, or perhaps did not arrive, as it was. However often it is asked for, it is sent once more. */
+  sendAgain = ({ id, conversationId, text, replyTo }: Message): void => {
+    const draft = {
+      conversationId,
+      text: text ?? "",
+      type: "message",
+      replyTo: replyTo?.id ?? null,
+      resendOf: id,
+    } as const;
+    this.sendAs(`resend-${id}`, draft);
+  };
+
+  private sendAs(key: string, draft: Draft): void {
+    const before = this.find(key);
+    // What was refused never became a message: it may be tried again.
+    if (before && before.state !== "refused") return;
     const entry: Outgoing = {
       ...draft,
-      key: crypto.randomUUID(),
+      key,
       createdAt: Date.now(),
       after: newestMessage(this.queries, draft.conversationId)?.id ?? "",
       state: "sending",
       hasLeft: false,
       problem: null,
     };
-    this.change([...this.entries, entry]);
-    this.enqueue(entry.key);
+    this.change([...this.entries.filter((other) => other.key !== key), entry]);
+    this.enqueue(key);
   }
 
   /** Asks again with the same key: the customer gets one message, however often. */
@@ -127,10 +148,10 @@ export class Outbox {
 
   /** Sends once. Returns what is wrong where the answer isn't final. */
   private async attempt(entry: Outgoing): Promise<string | null> {
-    const { key, conversationId, type, replyTo } = entry;
+    const { key, conversationId, type, replyTo, resendOf } = entry;
     const request = this.api.POST("/api/v1/conversations/{conversationId}/messages", {
       params: { path: { conversationId }, header: { "Idempotency-Key": key } },
-      body: { text: entry.text, type, ...(replyTo && { replyTo }) },
+      body: { text: entry.text, type, ...(replyTo && { replyTo }), ...(resendOf && { resendOf }) },
     });
     try {
       const message = await answer<Message>(request);
@@ -140,14 +161,13 @@ export class Outbox {
       return null;
     } catch (error) {
       if (!isFinal(error)) return explain(error);
-      announce(text.announce.failed(explain(error)));
-      if (error instanceof ApiError && error.details.messageId) {
-        // The server keeps it as failed, and says why in the thread.
-        await refreshThread(this.queries, conversationId);
-        this.discard(key);
-      } else {
-        this.update(key, { state: "refused", problem: explain(error) });
-      }
+      const failed = keptAsFailed(error);
+      // The server says why in the thread, also where another was faster to send this again.
+      if (failed || resendOf) await refreshThread(this.queries, conversationId);
+      const reason = failed && shownMessage(this.queries, conversationId, failed)?.error?.message;
+      announce(text.announce.failed(reason ?? explain(error)));
+      if (failed) this.discard(key);
+      else this.update(key, { state: "refused", problem: explain(error) });
       return null;
     }
   }
@@ -181,6 +201,12 @@ export class Outbox {
 function outcomeOf({ type, status }: Message): string {
   if (type === "internal_note") return text.announce.noteAdded;
   return status === "unknown" ? text.announce.notKnown : text.announce.sent;
+}
+
+/** The message that the server keeps as failed. */
+function keptAsFailed(error: unknown): string | null {
+  if (!(error instanceof ApiError) || error.code === "NOT_RESENDABLE") return null;
+  return error.details.messageId ?? null;
 }
 
 /** Whether the same request with the same key would be answered the same. */

@@ -1,5 +1,6 @@
 import type { Message, MessageStatus, Platform } from "./api";
 import type { ChannelFilter, View } from "./conversations/filter";
+import type { Waiting } from "./conversations/next-step";
 import type { Role } from "./session";
 
 /** The language of everything below; dates and numbers follow it. */
@@ -152,8 +153,33 @@ export const text = {
     unknownHint:
       "The connection broke while this was sent: it may have arrived. Wait two minutes for its status; do not send it again yet.",
     unconfirmedHint: "Nobody has confirmed that this was sent. Sent again, it may arrive twice.",
-    failed: (title: string, code: string) => `Not sent: ${title.replace(`(#${code}) `, "")} (${code})`,
+    notSent: "Not sent.",
+    notDelivered: "Sent, but not delivered.",
+    failedWithoutReason: "Nobody says why.",
+    providerSays: (title: string, code: string, details = "") =>
+      `The provider says: ${title.replace(`(#${code}) `, "")} (${code}) ${details}`.trim(),
+    /** What has to come before it can be sent again. */
+    wait: {
+      later: () => "Sent again now, it would fail again: wait a day.",
+      customer: () => "It can be sent again once the customer has written.",
+      connection: (isAdmin: boolean) =>
+        isAdmin
+          ? "Connect the channel again, or test it; then this can be sent again."
+          : "Ask an admin of your organization to connect the channel again; then this can be sent again.",
+      account: (isAdmin: boolean) =>
+        isAdmin
+          ? "Settle this with the provider and test the channel; then this can be sent again."
+          : "Ask an admin of your organization to settle this with the provider; then this can be sent again.",
+    } satisfies Record<Waiting, (isAdmin: boolean) => string>,
+    toSocials: "Open Settings > Socials",
     sendAgain: "Send again",
+    sendAgainTwice: "Send again (may arrive twice)",
+    editAndSendAgain: "Edit and send again",
+    sendingAgain: "Sending again…",
+    sentAgain: "Sent again: show it",
+    itArrived: "It arrived",
+    assumedBy: (by: string, me: string) => (by === me ? "You say that it arrived" : `${by} says that it arrived`),
+    dismissTitle: "Takes this conversation out of the problems; the message stays here",
   },
 
   outgoing: {
@@ -235,6 +261,8 @@ export const text = {
     hint: "Enter sends, Shift+Enter breaks the line",
     replyingTo: "Reply to",
     cancelReply: "Cancel the reply",
+    sendingAgain: "Sends again",
+    cancelSendingAgain: "Write a new message instead",
     left: (left: number, unit: "characters" | "bytes") =>
       left < 0 ? `${-left} ${unit} too many` : `${left} ${unit} left`,
     windowOpen: (left: string) => `You can answer for ${left}`,

@@ -41,6 +41,7 @@ export function Composer({ conversation, messages, draft, onChange, ref }: Props
       text: draft.text,
       type: isNote ? "internal_note" : "message",
       replyTo,
+      resendOf: isNote ? null : draft.resendOf,
     });
     onChange({ ...EMPTY_DRAFT, isNote: draft.isNote });
     ref.current?.focus();
@@ -78,9 +79,19 @@ export function Composer({ conversation, messages, draft, onChange, ref }: Props
         </p>
       )}
       {replyTo && (
-        <ReplyingTo
+        <About
+          label={text.composer.replyingTo}
           message={messages.find((message) => message.id === replyTo)}
+          cancel={text.composer.cancelReply}
           onCancel={() => onChange({ ...draft, replyTo: null })}
+        />
+      )}
+      {draft.resendOf && !isNote && (
+        <About
+          label={text.composer.sendingAgain}
+          message={messages.find((message) => message.id === draft.resendOf)}
+          cancel={text.composer.cancelSendingAgain}
+          onCancel={() => onChange({ ...draft, resendOf: null })}
         />
       )}
       {isNote && (
@@ -132,14 +143,21 @@ export function Composer({ conversation, messages, draft, onChange, ref }: Props
   );
 }
 
-function ReplyingTo({ message, onCancel }: { message: Message | undefined; onCancel: () => void }) {
+interface AboutProps {
+  label: string;
+  message: Message | undefined;
+  cancel: string;
+  onCancel: () => void;
+}
+
+/** The message that is answered, or sent again. */
+function About({ label, message, cancel, onCancel }: AboutProps) {
   return (
     <div className="replying-to">
       <p>
-        <strong>{text.composer.replyingTo}</strong>{" "}
-        <Foreign>{message ? summaryOf(message) : text.thread.earlier}</Foreign>
+        <strong>{label}</strong> <Foreign>{message ? summaryOf(message) : text.thread.earlier}</Foreign>
       </p>
-      <button type="button" className="icon-button" aria-label={text.composer.cancelReply} onClick={onCancel}>
+      <button type="button" className="icon-button" aria-label={cancel} onClick={onCancel}>
         <X aria-hidden />
       </button>
     </div>

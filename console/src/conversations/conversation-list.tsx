@@ -1,6 +1,6 @@
 import { useVirtualizer, type Range } from "@tanstack/react-virtual";
 import { defaultRangeExtractor } from "@tanstack/react-virtual";
-import { CheckCheck } from "lucide-react";
+import { X } from "lucide-react";
 import { useEffect, useState, type KeyboardEvent, type RefObject } from "react";
 import { flushSync } from "react-dom";
 import { Link, useNavigate } from "react-router";
@@ -207,7 +207,7 @@ function DismissButton({ conversation, isReachable, onDismissed }: DismissProps)
         update.mutateAsync({ problem: null }).then(onDismissed, (error: unknown) => announce(explain(error)));
       }}
     >
-      <CheckCheck aria-hidden />
+      <X aria-hidden />
     </button>
   );
 }

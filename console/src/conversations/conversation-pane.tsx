@@ -5,7 +5,7 @@ import { Link, useNavigate } from "react-router";
 import { ApiError, explain, type Message } from "../api";
 import { ChannelIcon, channelOf } from "../channel-icon";
 import { useConsole } from "../console-context";
-import { readDraft, writeDraft, type Draft } from "../drafts";
+import { EMPTY_DRAFT, readDraft, writeDraft, type Draft } from "../drafts";
 import { useFailure } from "../failure";
 import { unshown } from "../outbox";
 import { isEscape } from "../keyboard";
@@ -43,6 +43,7 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
   const messages = thread.query.data?.items;
   useMarkRead(id, messages, conversation.data?.unread, isAtEnd);
   useCanonicalAddress(id, conversation.data?.id);
+  useProblem(id, messages);
   useEffect(() => {
     if (focusComposer) composer.current?.focus();
   }, [focusComposer]);
@@ -50,6 +51,12 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
   const change = (changed: Draft) => {
     setDraft(changed);
     writeDraft(identity, id, changed);
+  };
+  /** Takes a text back into the composer, after what is being written there. */
+  const edit = (words: string, { isNote, replyTo, resendOf }: Omit<Draft, "text">) => {
+    const both = draft.text.trim() ? `${draft.text}\n${words}` : words;
+    change({ ...EMPTY_DRAFT, text: both, isNote, replyTo, resendOf });
+    composer.current?.focus();
   };
   const closeDetails = () => {
     setIsDetailsOpen(false);
@@ -124,8 +131,10 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
             }}
             onEdit={(entry) => {
               outbox.discard(entry.key);
-              change({ text: entry.text, isNote: entry.type === "internal_note", replyTo: entry.replyTo });
-              composer.current?.focus();
+              edit(entry.text, { ...entry, isNote: entry.type === "internal_note" });
+            }}
+            onEditFailed={(message) => {
+              edit(message.text ?? "", { isNote: false, replyTo: message.replyTo?.id ?? null, resendOf: message.id });
             }}
           />
         )}
@@ -178,6 +187,15 @@ function useMarkRead(
     // Where it fails, the conversation stays unread: the next message, or opening it again, marks it.
     mutate({ readUpTo: shown });
   }, [newest, shown, isUnread, isVisible, isAtEnd, mutate, queries, id]);
+}
+
+/** Asks for the conversation's problem as soon as the thread shows one more message that failed. */
+function useProblem(id: string, messages: Message[] | undefined): void {
+  const queries = useQueryClient();
+  const failed = messages?.filter((message) => message.status === "failed").length ?? 0;
+  useEffect(() => {
+    if (failed > 0) refreshConversation(queries, id);
+  }, [failed, queries, id]);
 }
 
 /** Where a customer's conversations have been joined, the address moves on to the one that is left. */

@@ -1,12 +1,13 @@
 import { Reply, StickyNote } from "lucide-react";
 import { memo } from "react";
-import type { Conversation, Message } from "../api";
+import type { Conversation, Integration, Message } from "../api";
 import { Foreign, PlainText, withoutOverrides } from "../plain-text";
 import { text } from "../text";
 import { clockTime, exactTime } from "../time";
 import { nameOf } from "./conversation-row";
 import { DeliveryStatus } from "./delivery-status";
 import { MessageContent, summaryOf } from "./message-content";
+import { Undelivered } from "./undelivered";
 
 interface Props {
   message: Message;
@@ -14,13 +15,22 @@ interface Props {
   /** The message that it answers, where it is loaded. */
   quoted: Message | undefined;
   me: string;
+  integration: Integration | undefined;
+  /** The message that it was sent again as. */
+  resentAs: string | null;
+  /** It is being sent again. */
+  isResending: boolean;
   onReply: (message: Message) => void;
   onSendAgain: (message: Message) => void;
+  /** Takes the text into the composer, to be sent again from there. */
+  onEdit: (message: Message) => void;
   onShow: (id: string) => void;
 }
 
+const UNDELIVERED = new Set<Message["status"]>(["failed", "unknown", "unconfirmed"]);
+
 export const MessageBubble = memo(function MessageBubble(props: Props) {
-  const { message, conversation, quoted, me, onReply, onSendAgain, onShow } = props;
+  const { message, conversation, quoted, me, onReply, onShow } = props;
   const isNote = message.type === "internal_note";
   const side = message.contentType === "system" ? "system" : message.direction;
   // What the provider has not taken, or perhaps not, the customer's phone cannot quote.
@@ -58,21 +68,10 @@ export const MessageBubble = memo(function MessageBubble(props: Props) {
           </time>
           {message.status && <DeliveryStatus message={message} />}
         </p>
-        {message.error && (
-          <p className="failure">
-            {text.thread.failed(withoutOverrides(message.error.title), message.error.code)}
-            {message.error.details && <span> {withoutOverrides(message.error.details)}</span>}
-          </p>
+        {message.status === "assumed" && message.assumed && (
+          <p className="provider-words">{text.thread.assumedBy(message.assumed.by, me)}</p>
         )}
-        {message.status === "failed" && message.text && (
-          <p className="outgoing-actions">
-            <button type="button" className="button" onClick={() => onSendAgain(message)}>
-              {text.thread.sendAgain}
-            </button>
-          </p>
-        )}
-        {message.status === "unknown" && <p className="unknown">{text.thread.unknownHint}</p>}
-        {message.status === "unconfirmed" && <p className="unknown">{text.thread.unconfirmedHint}</p>}
+        {message.status && UNDELIVERED.has(message.status) && <Undelivered {...props} />}
         {message.reactions.length > 0 && (
           <ul className="reactions">
             {message.reactions.map((reaction) => (

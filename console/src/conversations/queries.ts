@@ -240,6 +240,11 @@ export function newestMessage(queries: QueryClient, id: string): Message | undef
   return queries.getQueryData<PagedList<Message>>(threadKey(id))?.items[0];
 }
 
+export function shownMessage(queries: QueryClient, id: string, messageId: string): Message | undefined {
+  const list = queries.getQueryData<PagedList<Message>>(threadKey(id));
+  return list?.items.find((message) => message.id === messageId);
+}
+
 /** Shows a message that the server has answered with. */
 export function tellMessage(queries: QueryClient, id: string, message: Message): void {
   queries.setQueryData<PagedList<Message>>(threadKey(id), (list) => list && upsert(byTime, list, message));

@@ -1,9 +1,10 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { ArrowDown } from "lucide-react";
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import type { Conversation, Message } from "../api";
 import { useConsole } from "../console-context";
 import type { Outgoing } from "../outbox";
+import { useIntegrations } from "../settings/queries";
 import { text } from "../text";
 import { dayName, dayOf, useNow } from "../time";
 import { Loading, Problem } from "../ui/states";
@@ -28,19 +29,26 @@ interface Props {
   onAtEnd: (isAtEnd: boolean) => void;
   onReply: (message: Message) => void;
   onEdit: (entry: Outgoing) => void;
+  /** Takes a message that failed into the composer. */
+  onEditFailed: (message: Message) => void;
 }
 
 type Row =
   | { kind: "message"; key: string; message: Message; startsDay: boolean; isFirstNew: boolean }
   | { kind: "outgoing"; key: string; entry: Outgoing };
 
-export function Thread({ conversation, messages, outgoing, list, onAtEnd, onReply, onEdit }: Props) {
+export function Thread({ conversation, messages, outgoing, list, onAtEnd, onReply, onEdit, onEditFailed }: Props) {
   const { identity, outbox } = useConsole();
+  const integrations = useIntegrations();
+  const integration = integrations.data?.find(({ platform }) => platform === conversation.metadata.platform);
+  const unanswered = useSyncExternalStore(outbox.subscribe, outbox.all);
   const now = useNow();
   const [scroller, setScroller] = useState<HTMLDivElement | null>(null);
   const [isAtEnd, setIsAtEnd] = useState(true);
   const hasOlder = list.query.data?.next != null;
   const { firstNew, unseen } = useNewMessages(conversation, messages, isAtEnd);
+  const resent = useMemo(() => resentOf(messages), [messages]);
+  const resending = new Set(unanswered.filter(({ state }) => state !== "refused").map(({ resendOf }) => resendOf));
   const byId = useMemo(() => new Map(messages.map((message) => [message.id, message])), [messages]);
   const rows = useMemo(() => rowsOf(messages, outgoing, hasOlder, firstNew), [messages, outgoing, hasOlder, firstNew]);
 
@@ -89,10 +97,6 @@ export function Thread({ conversation, messages, outgoing, list, onAtEnd, onRepl
     if (reached === isAtEnd) return;
     setIsAtEnd(reached);
     onAtEnd(reached);
-  };
-  const sendAgain = ({ text, replyTo }: Message) => {
-    // It failed for good: this is a new message, with a key of its own.
-    outbox.send({ conversationId: conversation.id, text: text ?? "", type: "message", replyTo: replyTo?.id ?? null });
   };
   const showMessage = (id: string) => {
     const index = rows.findIndex((row) => row.key === id);
@@ -149,8 +153,12 @@ export function Thread({ conversation, messages, outgoing, list, onAtEnd, onRepl
                         conversation={conversation}
                         quoted={row.message.replyTo?.id ? byId.get(row.message.replyTo.id) : undefined}
                         me={identity.user}
+                        integration={integration}
+                        resentAs={row.message.resentAs ?? resent.get(row.message.id) ?? null}
+                        isResending={resending.has(row.message.id)}
                         onReply={onReply}
-                        onSendAgain={sendAgain}
+                        onSendAgain={outbox.sendAgain}
+                        onEdit={onEditFailed}
                         onShow={showMessage}
                       />
                     </>
@@ -169,6 +177,11 @@ export function Thread({ conversation, messages, outgoing, list, onAtEnd, onRepl
       )}
     </div>
   );
+}
+
+/** What was sent again as what: a new message is known before the old one that it stands for is asked for again. */
+function resentOf(messages: Message[]): Map<string, string> {
+  return new Map(messages.flatMap(({ id, resendOf }) => (resendOf ? [[resendOf, id]] : [])));
 }
 
 /** From the oldest to the newest. */

@@ -1,4 +1,4 @@
-import type { Conversation, Message } from "../api";
+import type { Conversation, Integration, Message } from "../api";
 
 /** A message of a customer, with what a test wants to be different. */
 export function message(change: Partial<Message> = {}): Message {
@@ -66,6 +66,25 @@ export function conversation(change: Partial<Conversation> = {}): Conversation {
     window: { open: true, closesAt: "2026-11-24T09:58:20.000Z", allowed: ["text", "template"] },
     createdAt: "2026-11-23T09:58:20.310Z",
     updatedAt: "2026-11-23T09:58:20.310Z",
+    ...change,
+  };
+}
+
+export function integration(change: Partial<Integration> = {}): Integration {
+  return {
+    organizationId: "acme",
+    platform: "whatsapp",
+    status: "connected",
+    claim: "proven",
+    credentials: { apiKey: "***********", phoneNumberId: "106540352242922", wabaId: null, displayPhoneNumber: null },
+    webhookVerified: true,
+    repairWebhook: false,
+    lastSyncedAt: "2026-11-23T09:00:00.000Z",
+    errorMessage: null,
+    health: { status: "available", reasons: [], checkedAt: "2026-11-23T09:00:00.000Z" },
+    notices: [],
+    createdAt: "2026-11-20T09:00:00.000Z",
+    updatedAt: "2026-11-23T09:00:00.000Z",
     ...change,
   };
 }
