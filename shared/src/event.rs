@@ -103,6 +103,44 @@ pub struct Customer {
     pub username: Option<String>,
 }
 
+/// What is told of a customer, each with the time of what told it, epoch milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// [`Customer::phone`].
+    pub phone: Option<(String, i64)>,
+    /// [`Customer::user_id`].
+    pub user_id: Option<(String, i64)>,
+    /// [`Customer::name`].
+    pub name: Option<(String, i64)>,
+    /// [`Customer::username`].
+    pub username: Option<(String, i64)>,
+}
+
+impl Profile {
+    /// What was told at that time.
+    #[must_use]
+    pub fn told(customer: Customer, at: i64) -> Self {
+        let Customer { phone, user_id, name, username } = customer;
+        let told = |text: Option<String>| text.map(|text| (text, at));
+        Self { phone: told(phone), user_id: told(user_id), name: told(name), username: told(username) }
+    }
+
+    /// Both: of each the later one, or of one time the other's.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let later = |one: Option<(String, i64)>, other: Option<(String, i64)>| match (one, other) {
+            (Some(one), Some(other)) => Some(if one.1 > other.1 { one } else { other }),
+            (one, other) => other.or(one),
+        };
+        Self {
+            phone: later(self.phone, other.phone),
+            user_id: later(self.user_id, other.user_id),
+            name: later(self.name, other.name),
+            username: later(self.username, other.username),
+        }
+    }
+}
+
 /// A message as the platform tells it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IncomingMessage {

@@ -11,8 +11,8 @@ use tracing::{info, warn};
 use crate::{
     error::{Error, Result},
     event::{
-        Customer, Echo, Edit, Event, EventKind, IncomingMessage, MessageChange, News, Party, Reaction, StatusChange,
-        Unsend, UpTo, Watermark,
+        Customer, Echo, Edit, Event, EventKind, IncomingMessage, MessageChange, News, Party, Profile, Reaction,
+        StatusChange, Unsend, UpTo, Watermark,
     },
     id::{AccountId, ConversationId, MessageId, OrganizationId},
     identity::Identity,
@@ -388,18 +388,9 @@ impl Inbound<'_> {
         let Some(first) = messages.first() else { return Ok(Counts::default()) };
         // What the delivery tells of the customer, all of it: names may come with one message and not with the other.
         let mut thread = first.thread.clone();
-        let mut told: Vec<&Placed> = messages.iter().collect();
-        // Whatever order they stand in: the newest tells what the customer is called now.
-        told.sort_by_key(|message| message.arrival.message.id.epoch_ms());
-        for Placed { thread: of_message, .. } in told {
+        for Placed { thread: of_message, .. } in &messages[1..] {
             thread.identity.also.extend(of_message.identity.also.iter().cloned());
-            let customer = of_message.customer.clone();
-            thread.customer = Customer {
-                phone: customer.phone.or(thread.customer.phone),
-                user_id: customer.user_id.or(thread.customer.user_id),
-                name: customer.name.or(thread.customer.name),
-                username: customer.username.or(thread.customer.username),
-            };
+            thread.customer = thread.customer.and(of_message.customer.clone());
         }
         let arrivals: Vec<Arrival> = messages.iter().map(|message| message.arrival.clone()).collect();
         let received = self.store.receive(self.organization, &thread, &arrivals, self.now_ms()).await?;
@@ -407,7 +398,7 @@ impl Inbound<'_> {
             if let Some(new_ids) = &message.also_known_as {
                 let ids = self.identity(new_ids)?.into_ids();
                 let conversation = &thread.identity.conversation;
-                self.store.link_ids(self.organization, conversation, ids, new_ids, self.now_ms()).await?;
+                self.store.link_ids(self.organization, conversation, ids, self.now_ms()).await?;
             }
         }
         let new = received.iter().filter(|received| received.stored == Stored::New).count();
@@ -451,7 +442,17 @@ impl Inbound<'_> {
             ..Message::new(id, identity.conversation.clone(), direction, sender, &incoming.content, received_at)
         };
         let account = self.account.clone();
-        Ok((Thread { identity, channel: self.channel(), account, customer: incoming.customer.clone() }, message))
+        // Who changes an id is reached by the new one from then on.
+        let customer = match incoming.also_known_as.clone() {
+            None => incoming.customer.clone(),
+            Some(Customer { phone, user_id, .. }) => Customer {
+                phone: phone.or_else(|| incoming.customer.phone.clone()),
+                user_id: user_id.or_else(|| incoming.customer.user_id.clone()),
+                ..incoming.customer.clone()
+            },
+        };
+        let customer = Profile::told(customer, timestamp);
+        Ok((Thread { identity, channel: self.channel(), account, customer }, message))
     }
 
     /// A usable time: the provider's, or where that is none, when the event came for the first time.

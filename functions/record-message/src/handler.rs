@@ -7,7 +7,7 @@ use shared::{
     Error, Result, auth, clock,
     config::Claims,
     content::{Content, ContentType, is_blank},
-    event::Customer,
+    event::{Customer, Profile},
     http,
     id::{AccountId, AuditId, MessageId, fingerprint},
     identity::Identity,
@@ -103,7 +103,7 @@ pub(crate) async fn handle(claims: &Claims, store: &Store, request: Request) -> 
         ..Message::new(MessageId::of(sent_at, &external_id), conversation_id, direction, sender, &content, now_us)
     };
     let arrival = Arrival { preview: content.preview(), opens_window: direction == Direction::Inbound, message };
-    let thread = Thread { identity, channel, account, customer };
+    let thread = Thread { identity, channel, account, customer: Profile::told(customer, sent_at) };
     let received = store.receive(organization, &thread, std::slice::from_ref(&arrival), now_us / 1000).await?;
 
     if let Some(first) = received.first() {

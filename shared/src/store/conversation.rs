@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    event::Customer,
+    event::Profile,
     id::{AccountId, ConversationId, MessageId, OrganizationId},
     message::{Sender, Status},
     platform::Channel,
@@ -163,8 +163,8 @@ pub struct Activity {
     pub channel: Channel,
     /// The account.
     pub account: AccountId,
-    /// The customer.
-    pub customer: Customer,
+    /// What is told of the customer.
+    pub customer: Profile,
     /// The newest message.
     pub last: LastMessage,
     /// The customer's newest message that opens the window, epoch milliseconds.
@@ -237,6 +237,13 @@ const MAX_RACES: usize = 8;
 const DELIVERY_MS: i64 = 60_000;
 /// How many followed aliases a process remembers.
 const ALIASES_MAX: usize = 10_000;
+/// What is told of a customer, and when that was told.
+const PROFILE: [[&str; 2]; 4] = [
+    ["customerName", "customerNameAt"],
+    ["customerPhone", "customerPhoneAt"],
+    ["customerUserId", "customerUserIdAt"],
+    ["customerUsername", "customerUsernameAt"],
+];
 /// The longest name and username of a customer, in bytes.
 const NAME_MAX_BYTES: usize = 120;
 const ALIAS_OF: &str = "aliasOf";
@@ -338,6 +345,9 @@ impl Store {
             Some(received_at) => news.if_absent_or("lastReceivedAt", "<", n(received_at)),
             None => news,
         };
+        let newest_ms = newest.epoch_ms();
+        let earlier = told_of(&activity.customer).into_iter().flatten().filter(|told| told.at < newest_ms);
+        let news = earlier.fold(news, |news, told| news.if_absent_or(told.attribute_at, "<=", n(told.at)));
         // What comes late, together with something newer, must not move the window back, nor be left out of what is unread.
         let news = match activity.last_inbound_at {
             Some(inbound) => news.if_absent_or("lastInboundAt", "<=", n(inbound)),
@@ -442,7 +452,8 @@ impl Store {
         };
         if let Recorded::Done(before) = recorded {
             let moved = ["status", "unreadFrom", "lastReceivedAt", "lastInboundAt"];
-            expression = moved.into_iter().fold(expression, |expression, attribute| match before.get(attribute) {
+            let moved = moved.into_iter().chain(PROFILE.as_flattened().iter().copied());
+            expression = moved.fold(expression, |expression, attribute| match before.get(attribute) {
                 Some(value) => expression.set(attribute, value.clone()),
                 None => expression.remove(attribute),
             });
@@ -474,6 +485,8 @@ impl Store {
         now_ms: i64,
     ) -> Result<()> {
         const WATCHED: [&str; 5] = ["lastMessageKey", "lastArrivedAt", "lastReceivedAt", "lastInboundAt", "unreadFrom"];
+        let told = told_of(&activity.customer).into_iter().flatten().map(|told| told.attribute_at);
+        let watched: Vec<_> = WATCHED.into_iter().chain(told).collect();
         for _ in 0..MAX_RACES {
             let item = if let Some(item) = item.take() {
                 item
@@ -483,7 +496,7 @@ impl Store {
                 item.unwrap_or_default()
             };
             let Some(expression) = difference(&item, activity, organization, &target, now_ms) else { return Ok(()) };
-            let expression = still(expression, &WATCHED, &item).if_absent(ALIAS_OF);
+            let expression = still(expression, &watched, &item).if_absent(ALIAS_OF);
             if let Written::Done(_) = self.update(&keys::conversation(organization, &target), expression).await? {
                 return Ok(());
             }
@@ -618,9 +631,15 @@ impl Store {
         if text(loser_item, "status") == Some("open") {
             union = union.set("status", s("open"));
         }
-        let inherited = ["customerName", "customerPhone", "customerUserId", "customerUsername", "assignedTo"];
-        for attribute in inherited.into_iter().filter(|attribute| !winner_item.contains_key(*attribute)) {
-            union = union.set_some(attribute, loser_item.get(attribute).cloned());
+        for [attribute, at] in PROFILE {
+            if told_at(loser_item, attribute, at) > told_at(winner_item, attribute, at) {
+                union = union
+                    .set_some(attribute, loser_item.get(attribute).cloned())
+                    .set_or_remove(at, loser_item.get(at).cloned());
+            }
+        }
+        if !winner_item.contains_key("assignedTo") {
+            union = union.set_some("assignedTo", loser_item.get("assignedTo").cloned());
         }
         if let Some(labels) = loser_item.get("labels").filter(|labels| labels.is_ss()) {
             union = union.add("labels", labels.clone());
@@ -645,18 +664,9 @@ impl Store {
         organization: &OrganizationId,
         conversation: &ConversationId,
         ids: BTreeSet<ConversationId>,
-        new_address: &Customer,
         now_ms: i64,
     ) -> Result<()> {
-        let root = self.link(organization, conversation.clone(), ids, now_ms).await?;
-        let expression = Expression::default()
-            .set_some("customerPhone", new_address.phone.as_ref().map(s))
-            .set_some("customerUserId", new_address.user_id.as_ref().map(s))
-            .if_exists("lastMessageKey");
-        if expression.update().is_some() {
-            self.update(&keys::conversation(organization, &root), expression).await?;
-        }
-        Ok(())
+        self.link(organization, conversation.clone(), ids, now_ms).await.map(drop)
     }
 
     /// Changes what the inbox shows of a message that was edited or unsent, where it is still the newest.
@@ -946,20 +956,46 @@ fn members_of(item: &Item) -> BTreeSet<ConversationId> {
     members.into_iter().flatten().filter_map(|member| member.parse().ok()).collect()
 }
 
+/// Something that is told of a customer, and where a conversation keeps it.
+struct ToldOf<'a> {
+    attribute: &'static str,
+    text: &'a str,
+    attribute_at: &'static str,
+    at: i64,
+}
+
+fn told_of(customer: &Profile) -> [Option<ToldOf<'_>>; 4] {
+    let Profile { name, phone, user_id, username } = customer;
+    let [of_name, of_phone, of_user_id, of_username] = PROFILE;
+    [(of_name, name), (of_phone, phone), (of_user_id, user_id), (of_username, username)].map(
+        |([attribute, attribute_at], told)| {
+            told.as_ref().map(|(text, at)| ToldOf { attribute, text, attribute_at, at: *at })
+        },
+    )
+}
+
+/// When it was told: what was stored before that was kept is older than everything. `None` where it was never told.
+fn told_at(item: &Item, attribute: &str, at: &str) -> Option<i64> {
+    item.get(attribute).map(|_| number(item, at).unwrap_or(i64::MIN))
+}
+
+/// Keeps what is told of the customer.
+fn with_told<'a>(expression: Expression, told: impl Iterator<Item = ToldOf<'a>>) -> Expression {
+    told.fold(expression, |expression, ToldOf { attribute, text, attribute_at, at }| {
+        let is_name = matches!(attribute, "customerName" | "customerUsername");
+        let text = if is_name { s(crate::content::truncate(text, NAME_MAX_BYTES)) } else { s(text) };
+        expression.set(attribute, text).set(attribute_at, n(at))
+    })
+}
+
 /// What every activity sets.
 fn with_identity(activity: &Activity, target: &ConversationId, now_ms: i64) -> Expression {
-    let customer = &activity.customer;
-    let name = |name: &str| s(crate::content::truncate(name, NAME_MAX_BYTES));
     Expression::default()
         .set_if_absent("id", s(target.as_str()))
         .set_if_absent("channel", s(activity.channel.as_str()))
         .set_if_absent("accountId", s(activity.account.as_str()))
         .set_if_absent("createdAt", n(now_ms))
         .set("updatedAt", n(now_ms))
-        .set_some("customerName", customer.name.as_deref().map(name))
-        .set_some("customerPhone", customer.phone.as_ref().map(s))
-        .set_some("customerUserId", customer.user_id.as_ref().map(s))
-        .set_some("customerUsername", customer.username.as_deref().map(name))
 }
 
 /// Moves the conversation to its newest message.
@@ -993,6 +1029,7 @@ fn with_activity(
     now_ms: i64,
 ) -> Expression {
     let expression = with_identity(activity, target, now_ms);
+    let expression = with_told(expression, told_of(&activity.customer).into_iter().flatten());
     let mut expression = with_last(expression, &activity.last, activity.channel, organization, target);
     expression = with_preview(expression, &activity.last);
     expression = expression.set_some("lastInboundAt", activity.last_inbound_at.map(n));
@@ -1022,10 +1059,14 @@ fn difference(
             && text(item, "unreadFrom").is_some_and(|from| first.as_str() < from)
     });
     let inbound = activity.last_inbound_at.filter(|at| number(item, "lastInboundAt").is_none_or(|known| known < *at));
-    if !is_newer && !is_shown && arrived.is_none() && inbound.is_none() && earlier.is_none() {
+    let is_told = |told: &ToldOf<'_>| told_at(item, told.attribute, told.attribute_at) < Some(told.at);
+    let mut told = told_of(&activity.customer).into_iter().flatten().filter(is_told).peekable();
+    let is_known = told.peek().is_none();
+    if is_known && !is_newer && !is_shown && arrived.is_none() && inbound.is_none() && earlier.is_none() {
         return None;
     }
-    let mut expression = with_identity(activity, target, now_ms).set_some("lastInboundAt", inbound.map(n));
+    let expression = with_identity(activity, target, now_ms).set_some("lastInboundAt", inbound.map(n));
+    let mut expression = with_told(expression, told);
     if is_newer {
         expression = with_last(expression, &activity.last, activity.channel, organization, target);
     }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     content::Content,
     error::{Error, Result},
-    event::{Customer, ProviderError},
+    event::{Profile, ProviderError},
     http::causes,
     id::{ConversationId, MessageId, OrganizationId, fingerprint},
     message::{Direction, Sender, Status},
@@ -411,7 +411,7 @@ fn reply_activity(conversation: &Conversation, message: &Message) -> Activity {
         also: BTreeSet::new(),
         channel: conversation.channel,
         account: conversation.account_id.clone(),
-        customer: Customer::default(),
+        customer: Profile::default(),
         last: LastMessage {
             id: message.id.clone(),
             shown: message.id.clone(),

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    event::Customer,
+    event::Profile,
     id::{AccountId, MessageId, OrganizationId},
     identity::Identity,
     platform::Channel,
@@ -22,8 +22,8 @@ pub struct Thread {
     pub channel: Channel,
     /// The account.
     pub account: AccountId,
-    /// The customer, with what is newly known.
-    pub customer: Customer,
+    /// What is told of the customer.
+    pub customer: Profile,
 }
 
 /// A message that arrives in a thread.

@@ -8,7 +8,7 @@ use shared::{
     inbound::Counts,
     message::Status,
     platform::Platform,
-    store::{Assignee, Changes, Conversation, ConversationStatus, Store},
+    store::{Assignee, Changes, Conversation, ConversationStatus, Store, keys},
 };
 
 use crate::{
@@ -40,6 +40,149 @@ async fn newest_name_of_a_delivery_counts() {
     account.receives(&store, 3, events).await;
 
     assert_eq!(account.only(&store).await.customer_name.as_deref(), Some("Now"));
+}
+
+/// Told in either order, a customer ends as whoever the later one says.
+async fn ends_the_same(events: [Event; 2], second: i64) -> Conversation {
+    let [earlier, later] = &events;
+    let mut ends = Vec::new();
+    for order in [[earlier, later], [later, earlier]] {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+        for (number, event) in (second..).zip(order) {
+            account.receives(&store, number, vec![event.clone()]).await;
+        }
+        // Repetitions, the older one last.
+        account.receives(&store, second + 2, vec![later.clone()]).await;
+        account.receives(&store, second + 3, vec![earlier.clone()]).await;
+        ends.push(account.only(&store).await);
+    }
+    let known = |end: &Conversation| {
+        let Conversation { customer_name, customer_phone, customer_user_id, customer_username, .. } = end.clone();
+        (customer_name, customer_phone, customer_user_id, customer_username)
+    };
+    assert_eq!(known(&ends[0]), known(&ends[1]));
+    ends.remove(1)
+}
+
+#[tokio::test]
+async fn names_follow_the_time_of_their_message() {
+    let called = |name: &str| {
+        let username = Some(format!("@{name}"));
+        Customer { name: Some(name.into()), username, ..phone(PHONE) }
+    };
+
+    let end = ends_the_same([inbound(&called("Before"), "m1", 20), inbound(&called("Now"), "m2", 40)], 60).await;
+
+    assert_eq!((end.customer_name.as_deref(), end.customer_username.as_deref()), (Some("Now"), Some("@Now")));
+}
+
+#[tokio::test]
+async fn late_message_tells_a_name_that_was_not_known() {
+    let called = Customer { name: Some("Anna".into()), ..phone(PHONE) };
+
+    let end = ends_the_same([inbound(&called, "m1", 20), inbound(&phone(PHONE), "m2", 40)], 60).await;
+
+    assert_eq!(end.customer_name.as_deref(), Some("Anna"));
+}
+
+#[tokio::test]
+async fn older_name_of_a_newer_delivery_overwrites_nothing() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let called = |name: &str| Customer { name: Some(name.into()), ..phone(PHONE) };
+    account.receives(&store, 60, vec![inbound(&called("Now"), "m2", 40)]).await;
+
+    // The newer of the two tells no name.
+    let both = vec![inbound(&called("Before"), "m1", 20), inbound(&phone(PHONE), "m3", 50)];
+    account.receives(&store, 61, both).await;
+
+    assert_eq!(account.only(&store).await.customer_name.as_deref(), Some("Now"));
+    assert_eq!(account.only(&store).await.last_message_text, "m3");
+}
+
+#[tokio::test]
+async fn reply_goes_to_the_new_number_after_a_late_message() {
+    let (old, new) = (phone(PHONE), phone("4915199"));
+
+    let end = ends_the_same([inbound(&old, "late", 20), number_changed(&old, new.clone(), 40)], 100).await;
+
+    assert_eq!(end.customer_phone, new.phone);
+}
+
+#[tokio::test]
+async fn reply_goes_to_the_new_user_id_after_a_late_message() {
+    let (old, new) = (user(USER), user("DE.9"));
+
+    let end = ends_the_same([inbound(&old, "late", 20), number_changed(&old, new.clone(), 40)], 100).await;
+
+    assert_eq!(end.customer_user_id, new.user_id);
+}
+
+#[tokio::test]
+async fn merged_conversation_is_called_by_what_was_told_last() {
+    let called = |name: &str, customer: Customer| Customer { name: Some(name.into()), ..customer };
+    for (by_phone, by_user, name) in [(10, 20, "User"), (20, 10, "Phone")] {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+        account.receives(&store, 30, vec![inbound(&called("Phone", phone(PHONE)), "p", by_phone)]).await;
+        account.receives(&store, 31, vec![inbound(&called("User", user(USER)), "u", by_user)]).await;
+
+        account.receives(&store, 32, vec![inbound(&both(PHONE, USER), "both", 25)]).await;
+
+        assert_eq!(account.only(&store).await.customer_name.as_deref(), Some(name));
+    }
+}
+
+#[tokio::test]
+async fn name_of_before_times_were_kept_is_older_than_any() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let called = |name: &str| Customer { name: Some(name.into()), ..phone(PHONE) };
+    account.receives(&store, 60, vec![inbound(&called("Stored"), "m2", 40)]).await;
+    let key = keys::conversation(&account.organization, &account.conversation_id(&phone(PHONE)));
+    let mut items = table.partition(&key.pk).await;
+    items.retain_mut(|item| item.remove("customerNameAt").is_some());
+    table.load(items.into_iter().map(|item| item.into_iter().collect())).await;
+
+    account.receives(&store, 61, vec![inbound(&called("Told"), "m1", 20)]).await;
+
+    assert_eq!(account.only(&store).await.customer_name.as_deref(), Some("Told"));
+}
+
+#[tokio::test]
+async fn repeated_change_of_a_number_does_not_turn_back() {
+    let numbers = [phone(PHONE), phone("4915199"), phone("4915188")];
+    let [a, b, c] = &numbers;
+    let to_c = vec![number_changed(a, b.clone(), 10), number_changed(b, c.clone(), 20)];
+    let to_b =
+        vec![number_changed(a, b.clone(), 10), number_changed(b, a.clone(), 20), number_changed(a, b.clone(), 30)];
+    for (changes, last) in [(to_c, c), (to_b, b)] {
+        for order in orders(changes.len()) {
+            let (table, account) = (Table::open().await, Account::whatsapp());
+            let store = table.store();
+            account.receives(&store, 1, vec![inbound(a, "before", 1)]).await;
+            for (number, index) in (40..).zip(order.iter().chain(&order)) {
+                account.receives(&store, number, vec![changes[*index].clone()]).await;
+            }
+            assert_eq!(account.only(&store).await.customer_phone, last.phone, "in the order {order:?}");
+        }
+    }
+}
+
+/// Every order of so many.
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    if count == 0 {
+        return vec![Vec::new()];
+    }
+    let with_last = |order: Vec<usize>| {
+        (0..count).map(move |place| {
+            let mut order = order.clone();
+            order.insert(place, count - 1);
+            order
+        })
+    };
+    orders(count - 1).into_iter().flat_map(with_last).collect()
 }
 
 #[tokio::test]

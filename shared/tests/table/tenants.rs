@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use shared::{
     Error,
     content::Content,
-    event::{Customer, Edit, EventKind, MessageChange, Party, Reaction, Unsend, UpTo, Watermark},
+    event::{Customer, Edit, EventKind, MessageChange, Party, Profile, Reaction, Unsend, UpTo, Watermark},
     id::ConversationId,
     inbound::callback_data,
     message::Status,
@@ -139,7 +139,7 @@ async fn another_organization_changes_nothing() {
         identity: victim.account.identity(&anna()),
         channel: victim.account.platform.into(),
         account: victim.account.id.clone(),
-        customer: anna(),
+        customer: Profile::told(anna(), at(9)),
     };
     let arrival = Arrival { message: forged, preview: "forged".into(), opens_window: true };
     store.receive(&other, &thread, &[arrival], at(9)).await.unwrap();
@@ -149,7 +149,7 @@ async fn another_organization_changes_nothing() {
     let mine = store.begin_reply(&other, &addressed, writing, &reply("Something else"), delivery(6)).await;
     assert!(matches!(mine, Ok(Begun::New(_))), "a key is its organization's own: {mine:?}");
     let ids = [conversation.clone(), victim.account.conversation_id(&user("DE.8172"))].into();
-    store.link_ids(&other, &victim.account.conversation_id(&user("DE.1")), ids, &user("DE.1"), 1).await.unwrap();
+    store.link_ids(&other, &victim.account.conversation_id(&user("DE.1")), ids, 1).await.unwrap();
 
     assert_eq!(victim.everything(&table).await, before);
 }
