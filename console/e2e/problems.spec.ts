@@ -124,6 +124,31 @@ test.describe("a message that fails", () => {
     await expect(old.getByRole("button", { name: text.thread.sentAgain })).toBeVisible();
   });
 
+  test("after its operator has moved on is told on any page, once", async ({ page, organization, system }) => {
+    const notice = page.getByRole("complementary", { name: text.nav.view.problems });
+    const sentence = text.announce.problem.failed("Ada");
+    await row(page, "Ada").click();
+    await write(page, "One moment");
+    await expect(bubble(page, "One moment")).toContainText(text.thread.status.accepted);
+    await page.getByRole("link", { name: text.nav.socials }).click();
+    await expect(page.getByRole("heading", { name: text.settings.title, exact: true })).toBeVisible();
+
+    await fail(system, organization, ada.from);
+    await expect(notice.getByRole("link", { name: sentence })).toBeVisible({ timeout: TOLD_WITHIN_MS });
+    await expect(page.getByRole("status").filter({ hasText: sentence })).toBeAttached();
+    await expect(page).toHaveTitle(`(1) ⚠ 1 · ${text.settings.title}`);
+
+    await notice.getByRole("link", { name: sentence }).click();
+    await expect(bubble(page, "One moment")).toContainText(text.thread.notDelivered);
+    await expect(page.getByRole("textbox", { name: text.composer.label })).toBeFocused();
+    await expect(notice).toBeHidden();
+    // What is there when a page is opened is no news.
+    await page.goto("/settings/socials");
+    await expect(page).toHaveTitle(`(1) ⚠ 1 · ${text.settings.title}`);
+    await page.waitForTimeout(TOLD_WITHIN_MS);
+    await expect(notice).toBeHidden();
+  });
+
   test("or not can be told after two minutes, and a late status still wins", async ({ page, organization, system }) => {
     test.setTimeout(240_000);
     await row(page, "Ada").click();

@@ -43,6 +43,8 @@ export class Outbox {
   private entries: readonly Outgoing[];
   private readonly listeners = new Set<() => void>();
   private readonly storageKey: string;
+  /** Messages of which people were told that they failed. */
+  readonly told = new Set<string>();
   /** One at a time for each conversation, so that they arrive in the order in which they were written. */
   private readonly lines = new Map<string, Promise<void>>();
 
@@ -163,6 +165,7 @@ export class Outbox {
       if (!isFinal(error)) return explain(error);
       const failed = keptAsFailed(error);
       // The server says why in the thread, also where another was faster to send this again.
+      if (failed) this.told.add(failed);
       if (failed || resendOf) await refreshThread(this.queries, conversationId);
       const reason = failed && shownMessage(this.queries, conversationId, failed)?.error?.message;
       announce(text.announce.failed(reason ?? explain(error)));

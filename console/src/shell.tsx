@@ -20,6 +20,7 @@ import {
 import { tellUnread, useInbox, useProblemCount, useUnreadCount } from "./conversations/queries";
 import { isEscape } from "./keyboard";
 import type { PagedList } from "./paged-list";
+import { ProblemNotice, useProblemNews } from "./problem-notice";
 import { text } from "./text";
 import { ErrorBoundary } from "./ui/error-boundary";
 import { withoutOverrides } from "./plain-text";
@@ -47,6 +48,8 @@ export function Shell() {
   const filter = filterOf(parameters);
   const inbox = useInbox(!(isInbox && searchOf(filter) === ""));
   const unread = useUnread(inbox.data);
+  const open = isInbox ? pathname.split("/")[2] : undefined;
+  const problems = useProblemNews(inbox.data?.items, open);
   const menuButton = (
     <button
       type="button"
@@ -75,6 +78,17 @@ export function Shell() {
         onChoose={() => setIsMenuOpen(false)}
         onClose={closeMenu}
       />
+      {/* Where the problems are listed, they are seen. */}
+      {!(isInbox && filter.problem) && (
+        <ProblemNotice
+          conversations={problems.conversations}
+          search={isInbox ? searchOf(filter) : ""}
+          onClose={() => {
+            problems.clear();
+            document.getElementById(CONTENT_ID)?.focus({ preventScroll: true });
+          }}
+        />
+      )}
       {isMenuOpen && <div className="menu-backdrop" onClick={closeMenu} />}
       <div className="shell-main">
         <StaleNotice isUnreachable={inbox.isRefetchError} />

@@ -87,6 +87,8 @@ export const text = {
     closed: "Closed",
     dismiss: "Dismiss",
     dismissNamed: (name: string) => `Dismiss the problem with ${name}`,
+    moreProblems: (count: number) => `and ${count} more`,
+    closeNotice: "Close the notice",
     dismissed: "Dismissed: it stays in the conversation, and is no longer among the problems.",
     problem: { failed: "Failed", unknown: "Not known", unconfirmed: "Not confirmed" },
     team: "Team",
@@ -324,6 +326,10 @@ export const text = {
     noteAdded: "Note added",
     notKnown: "Not known yet whether the message was sent",
     failed: (problem: string) => `Message not sent. ${problem}`,
+    problem: {
+      failed: (name: string) => `A message to ${name} failed`,
+      unconfirmed: (name: string) => `Nobody has confirmed a message to ${name}`,
+    },
   },
 
   settings: {
@@ -433,5 +439,8 @@ export const text = {
     seconds: (seconds: number) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")} min`,
   },
 
-  documentTitle: (unread: string | null, page: string) => (unread ? `(${unread}) ${page}` : page),
+  documentTitle: (unread: string | null, problems: number, page: string) =>
+    [unread && `(${unread})`, problems > 0 && `⚠ ${problems >= 99 ? "99+" : problems} ·`, page]
+      .filter(Boolean)
+      .join(" "),
 } as const;

@@ -1,4 +1,5 @@
 import { useSyncExternalStore } from "react";
+import { useProblemCount } from "./conversations/queries";
 import { text } from "./text";
 
 let unread: string | null = null;
@@ -16,10 +17,11 @@ function subscribe(listener: () => void): () => void {
   return () => listeners.delete(listener);
 }
 
-/** The tab's title: the page, and how much is unread. */
+/** The tab's title: the page, how much is unread, and in how many conversations something failed. */
 export function PageTitle({ children }: { children: string }) {
   const label = useSyncExternalStore(subscribe, () => unread);
-  return <title>{text.documentTitle(label, children)}</title>;
+  const problems = useProblemCount();
+  return <title>{text.documentTitle(label, problems, children)}</title>;
 }
 
 function icon(label: string | null): string {

@@ -121,6 +121,17 @@ export function useInbox(polls: boolean): UseQueryResult<PagedList<Conversation>
   return useLivePages(listKey({}), byLastMessage, useFetchConversations({}), polls).query;
 }
 
+/** The conversations with a problem, whichever is listed; `refreshProblems` says when they are asked for again. */
+export function useProblems(): UseQueryResult<PagedList<Conversation>> {
+  return useLivePages(listKey(PROBLEMS), byProblem, useFetchConversations(PROBLEMS), false).query;
+}
+
+export function refreshProblems(queries: QueryClient): void {
+  void queries.invalidateQueries({ queryKey: listKey(PROBLEMS), exact: true });
+}
+
+const PROBLEMS = { problem: true } as const satisfies Filter;
+
 function useFetchConversations(filter: Filter): (cursor: string | null) => Promise<Page<Conversation>> {
   const { api } = useConsole();
   const queries = useQueryClient();
