@@ -24,6 +24,21 @@ const ADOPTED: [(&str, &str); 4] = [
     ("WebhookSecret", "MakesSecret"),
     ("UserPool", "MakesUserPool"),
 ];
+/// The crates that are no function, each with those of the workspace that it may depend on; a function may on `shared`.
+const CRATES: [(&str, &str, &[&str]); 9] = [
+    ("shared", "shared", &[]),
+    ("local/client", "client", &[]),
+    ("local/emulator", "emulator", &["client"]),
+    ("local/simulator", "simulator", &["client", "emulator"]),
+    ("local/system", "system", &["client", "emulator", "simulator"]),
+    ("local/trials", "trials", &["client", "emulator", "system"]),
+    ("local/cli", "local", &["system", "trials"]),
+    ("testbed", "testbed", &["emulator", "shared"]),
+    ("tests", "tests", &["client", "emulator", "shared"]),
+];
+/// What each of them may besides in its own tests.
+const IN_TESTS: [(&str, &[&str]); 3] =
+    [("shared", &["testbed"]), ("local", &["client", "emulator", "tests"]), ("emulator", &["shared"])];
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 fn path(relative: &str) -> PathBuf {
@@ -145,6 +160,38 @@ fn every_function_is_a_crate_of_its_name_and_a_member_of_the_workspace() {
             "functions/{function} holds a package of another name"
         );
     }
+}
+
+/// The names in a section of a manifest.
+fn names_in_section(manifest: &str, section: &str) -> BTreeSet<String> {
+    let lines = manifest.lines().skip_while(|line| *line != section).skip(1).take_while(|line| !line.starts_with('['));
+    lines.filter_map(|line| line.split(['.', ' ']).next()).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// A change of one crate rebuilds those above it, so a function's tests stay clear of what only measures the whole system.
+#[test]
+fn crates_depend_on_lower_ones_only() {
+    let functions = functions();
+    let members: BTreeSet<String> =
+        CRATES.iter().map(|(_, name, _)| (*name).to_owned()).chain(functions.clone()).collect();
+    let paths = functions.iter().map(|name| (format!("functions/{name}"), name.clone(), vec!["shared"]));
+    let others = CRATES.iter().map(|(folder, name, lower)| ((*folder).to_owned(), (*name).to_owned(), lower.to_vec()));
+    for (folder, name, mut allowed) in others.chain(paths) {
+        let manifest = read(&format!("{folder}/Cargo.toml"));
+        assert!(manifest.contains(&format!("\nname = \"{name}\"\n")), "{folder} holds a package of another name");
+        let refused = |section: &str, allowed: &[&str]| {
+            let mut names = names_in_section(&manifest, section);
+            names.retain(|name| members.contains(name) && !allowed.contains(&name.as_str()));
+            names
+        };
+        assert_eq!(refused("[dependencies]", &allowed), BTreeSet::new(), "{name} depends on what is not below it");
+        let in_tests = IN_TESTS.iter().find(|(of, _)| *of == name).map(|(_, in_tests)| *in_tests);
+        allowed.extend(in_tests.unwrap_or(if functions.contains(&name) { &["testbed"] } else { &[] }));
+        assert_eq!(refused("[dev-dependencies]", &allowed), BTreeSet::new(), "{name}'s tests do");
+    }
+    let folders = names_in("local").into_iter().map(|name| format!("local/{name}")).collect::<BTreeSet<_>>();
+    let listed = CRATES.iter().map(|(folder, ..)| (*folder).to_owned()).filter(|folder| folder.starts_with("local/"));
+    assert_eq!(folders, listed.collect(), "the crates of local/");
 }
 
 #[test]

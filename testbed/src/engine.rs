@@ -34,7 +34,7 @@ use aws_smithy_types::{
     config_bag::{Storable, StoreReplace},
 };
 use dynoxide::Database;
-use local::template::{self, Emulation, REGION, Table as Definition};
+use emulator::template::{self, Emulation, REGION, Table as Definition};
 use serde_json::{Value, json};
 use shared::{
     aws,

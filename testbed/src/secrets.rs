@@ -1,7 +1,7 @@
 //! Secrets on the Secrets Manager emulator.
 
 use aws_sdk_secretsmanager::Client;
-pub use local::secrets::Secrets;
+pub use emulator::secrets::Secrets;
 use secrecy::SecretString;
 use shared::{
     aws,

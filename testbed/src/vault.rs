@@ -1,7 +1,7 @@
 //! A vault on the KMS emulator.
 
-pub use local::kms::Kms;
-use local::template::KEY_ID;
+pub use emulator::kms::Kms;
+use emulator::template::KEY_ID;
 use shared::{aws, vault::Vault};
 use tokio::net::TcpListener;
 
