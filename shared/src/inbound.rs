@@ -442,16 +442,13 @@ impl Inbound<'_> {
             ..Message::new(id, identity.conversation.clone(), direction, sender, &incoming.content, received_at)
         };
         let account = self.account.clone();
-        // Who changes an id is reached by the new one from then on.
         let customer = match incoming.also_known_as.clone() {
-            None => incoming.customer.clone(),
-            Some(Customer { phone, user_id, .. }) => Customer {
-                phone: phone.or_else(|| incoming.customer.phone.clone()),
-                user_id: user_id.or_else(|| incoming.customer.user_id.clone()),
-                ..incoming.customer.clone()
-            },
+            None => Profile::told(incoming.customer.clone(), timestamp),
+            // Who changes an id is reached by the new one from then on.
+            Some(new_ids) => {
+                Profile::told(incoming.customer.clone(), timestamp - 1).and(Profile::told(new_ids, timestamp))
+            }
         };
-        let customer = Profile::told(customer, timestamp);
         Ok((Thread { identity, channel: self.channel(), account, customer }, message))
     }
 

@@ -86,8 +86,9 @@ impl Place {
 /// Drops the contacts that have no id of the item; the only contact goes with whatever is there.
 fn retain_contacts_of(contacts: &mut Vec<Value>, item: &Value) {
     if contacts.len() > 1 {
-        let ids: Vec<Cow<'_, str>> =
-            ["from", "from_user_id", "to", "to_user_id"].iter().filter_map(|key| json::id(item, key)).collect();
+        let ids = ["from", "from_user_id", "to", "to_user_id"].iter().filter_map(|key| json::id(item, key));
+        let previous = item.get("system").and_then(|system| json::id(system, "previous_user_id"));
+        let ids: Vec<Cow<'_, str>> = ids.chain(previous).collect();
         contacts.retain(|contact| {
             ["wa_id", "user_id"].iter().any(|key| json::id(contact, key).is_some_and(|id| ids.contains(&id)))
         });

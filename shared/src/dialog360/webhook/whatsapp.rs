@@ -174,12 +174,19 @@ fn message(item: &Value, by: Party, contacts: &Contacts<'_>, why: Option<&str>, 
         return Err("group message");
     }
     let external_id = required_id(item, "id", "message without id")?.into_owned();
-    let customer = match by {
-        Party::Customer => customer(item, "from", "from_user_id", contacts)?,
-        Party::Business => customer(item, "to", "to_user_id", contacts)?,
+    let kind = type_of(item);
+    let mut also_known_as = None;
+    let customer = match (by, object(item, "system").filter(|_| kind == Some("system"))) {
+        (Party::Customer, Some(system)) => {
+            let (customer, new_ids) = changed_customer(item, system, contacts)?;
+            also_known_as = new_ids;
+            customer
+        }
+        (Party::Customer, None) => customer(item, "from", "from_user_id", contacts)?,
+        (Party::Business, _) => customer(item, "to", "to_user_id", contacts)?,
     };
     let timestamp = time(item, "timestamp", now_ms);
-    match type_of(item) {
+    match kind {
         Some("reaction") => {
             let reaction = object(item, "reaction").ok_or("reaction without target")?;
             let target = required_id(reaction, "message_id", "reaction without target")?.into_owned();
@@ -205,7 +212,7 @@ fn message(item: &Value, by: Party, contacts: &Contacts<'_>, why: Option<&str>, 
                 reply_to: object(item, "context").and_then(|context| optional_id(context, "id")),
                 from_customer: by == Party::Customer && !matches!(kind, Some("system" | "request_welcome")),
                 opens_window: by == Party::Customer && kind != Some("system"),
-                also_known_as: if kind == Some("system") { changed_ids(item, &customer) } else { None },
+                also_known_as,
                 customer,
             };
             Ok(match by {
@@ -221,32 +228,64 @@ fn message(item: &Value, by: Party, contacts: &Contacts<'_>, why: Option<&str>, 
 
 /// Who wrote a message, or received an echo: the item's own ids, completed by the contact that goes with them.
 fn customer(item: &Value, phone_key: &str, user_key: &str, contacts: &Contacts<'_>) -> Result<Customer, Reason> {
-    let id = |value: &Value, key| checked_id(value, key).map(|id| id.map(Cow::into_owned));
-    let ids = |value: &Value, phone_key, user_key| -> Result<_, Reason> {
-        let (phone, user_id) = (id(value, phone_key)?, id(value, user_key)?);
-        // Where a user id stands for a phone number, it is shown to nobody as one, and nothing is sent to it as one.
-        Ok(match phone {
-            Some(phone) if is_user_id(&phone) => (None, user_id.or(Some(phone))),
-            phone => (phone, user_id),
-        })
-    };
     let (phone, user_id) = ids(item, phone_key, user_key)?;
     let mut customer = Customer { phone, user_id, ..Customer::default() };
     if let Some(contact) = contacts.of(customer.phone.as_deref(), customer.user_id.as_deref()) {
         let (phone, user_id) = ids(contact, "wa_id", "user_id")?;
         customer.phone = customer.phone.or(phone);
         customer.user_id = customer.user_id.or(user_id);
-        if let Some(profile) = object(contact, "profile") {
-            let username = trimmed(profile, "username").map(|username| username.trim_start_matches('@'));
-            customer.name = trimmed(profile, "name").map(str::to_owned);
-            customer.username =
-                username.filter(|username| !username.is_empty()).map(|name| truncate(name, MAX_USERNAME_BYTES));
-        }
-    } else if let Some(system) = object(item, "system") {
-        // The old interface names whoever changed the number only here.
-        customer.phone = customer.phone.or(id(system, "customer")?);
+        take_names(&mut customer, contact);
     }
     if customer.phone.is_none() && customer.user_id.is_none() { Err("message without sender") } else { Ok(customer) }
+}
+
+/// A phone number and a user id.
+fn ids(value: &Value, phone_key: &str, user_key: &str) -> Result<(Option<String>, Option<String>), Reason> {
+    let id = |key| checked_id(value, key).map(|id| id.map(Cow::into_owned));
+    // Where a user id stands for a phone number, it is shown to nobody as one, and nothing is sent to it as one.
+    Ok(match (id(phone_key)?, id(user_key)?) {
+        (Some(phone), user_id) if is_user_id(&phone) => (None, user_id.or(Some(phone))),
+        ids => ids,
+    })
+}
+
+fn take_names(customer: &mut Customer, contact: &Value) {
+    let Some(profile) = object(contact, "profile") else { return };
+    let username = trimmed(profile, "username").map(|username| username.trim_start_matches('@'));
+    customer.name = trimmed(profile, "name").map(str::to_owned);
+    customer.username = username.filter(|username| !username.is_empty()).map(|name| truncate(name, MAX_USERNAME_BYTES));
+}
+
+/// Whom a line of the platform is about, and the new ids that it tells of: the sender is who the customer was. Where it shows
+/// only new ids, it is about whoever has them.
+fn changed_customer(
+    item: &Value,
+    system: &Value,
+    contacts: &Contacts<'_>,
+) -> Result<(Customer, Option<Customer>), Reason> {
+    let new_phone = optional_id(system, "wa_id").or(optional_id(system, "new_wa_id"));
+    let new_user_id = optional_id(system, "user_id");
+    let (from, from_user_id) = ids(item, "from", "from_user_id")?;
+    // The old interface names whoever changed the number only as its `customer`.
+    let (named, previous) = ids(system, "customer", "previous_user_id")?;
+    // The sender may be shown with the new ids already.
+    let user_id = previous.or(from_user_id);
+    let (old_phone, old_user_id) = (from.or(named), user_id.filter(|id| Some(id) != new_user_id.as_ref()));
+    let changed_phone = new_phone.clone().filter(|id| Some(id) != old_phone.as_ref());
+    let mut customer = Customer { phone: old_phone, user_id: old_user_id, ..Customer::default() };
+    let mut new_ids = Customer { phone: changed_phone, user_id: new_user_id, ..Customer::default() };
+    if customer.phone.is_none() && customer.user_id.is_none() {
+        customer = Customer { phone: new_phone, user_id: new_ids.user_id, ..Customer::default() };
+        new_ids = Customer::default();
+    }
+    if customer.phone.is_none() && customer.user_id.is_none() {
+        return Err("message without sender");
+    }
+    if let Some(contact) = contacts.of(customer.phone.as_deref(), customer.user_id.as_deref()) {
+        take_names(&mut customer, contact);
+    }
+    let is_changed = new_ids.phone.is_some() || new_ids.user_id.is_some();
+    Ok((customer, is_changed.then_some(new_ids)))
 }
 
 /// Whether it has the form of a business-scoped user id: a country's two letters, a dot, and more.
@@ -303,16 +342,6 @@ fn is_somebody_else(contact: &Value, phone: Option<&str>, user_id: Option<&str>)
     let same_user = compare("user_id", user_id, |one, other| one == other);
     let any = |wanted| same_phone == Some(wanted) || same_user == Some(wanted);
     any(false) && !any(true)
-}
-
-/// The new ids that a system message tells of.
-fn changed_ids(item: &Value, customer: &Customer) -> Option<Customer> {
-    let system = object(item, "system")?;
-    let phone = optional_id(system, "wa_id")
-        .or(optional_id(system, "new_wa_id"))
-        .filter(|id| Some(id) != customer.phone.as_ref());
-    let user_id = optional_id(system, "user_id").filter(|id| Some(id) != customer.user_id.as_ref());
-    (phone.is_some() || user_id.is_some()).then(|| Customer { phone, user_id, ..Customer::default() })
 }
 
 /// What a message is: its type, or where that is missing, what it holds.
@@ -979,6 +1008,68 @@ mod tests {
         assert_eq!(content("order"), expected(ContentType::Order, Some("Gift wrap please"), parts));
     }
 
+    /// Whom a line is about, and the new ids that it tells.
+    fn changed(mut item: Value, contacts: &Value) -> (Customer, Option<Customer>) {
+        item["id"] = json!("wamid.S");
+        item["type"] = json!("system");
+        match kinds(&json!({"contacts": contacts, "messages": [item]})).remove(0) {
+            EventKind::Message(message) => (message.customer, message.also_known_as),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn known(phone: Option<&str>, user_id: Option<&str>) -> Customer {
+        Customer { phone: phone.map(Into::into), user_id: user_id.map(Into::into), ..Customer::default() }
+    }
+
+    #[test]
+    fn changed_user_id_without_sender_is_of_the_previous_one() {
+        let system = json!({"type": "user_changed_user_id", "user_id": "DE.2", "previous_user_id": "DE.1"});
+        for item in [
+            json!({"system": system}),
+            json!({"from_user_id": "DE.2", "system": system}),
+            json!({"from_user_id": "DE.1", "system": system}),
+        ] {
+            for contacts in [json!([]), json!([{"user_id": "DE.2", "profile": {"name": "New"}}])] {
+                let told = changed(item.clone(), &contacts);
+                assert_eq!(told, (known(None, Some("DE.1")), Some(known(None, Some("DE.2")))), "{item}");
+            }
+        }
+    }
+
+    #[test]
+    fn changed_number_with_a_previous_user_id_tells_both() {
+        let system =
+            json!({"type": "user_changed_number", "wa_id": "492", "user_id": "DE.2", "previous_user_id": "DE.1"});
+        let (old, new) = (known(Some("491"), Some("DE.1")), known(Some("492"), Some("DE.2")));
+        assert_eq!(changed(json!({"from": "491", "system": system}), &json!([])), (old.clone(), Some(new.clone())));
+        assert_eq!(
+            changed(json!({"from": "491", "from_user_id": "DE.2", "system": system}), &json!([])),
+            (old, Some(new))
+        );
+        let only_user = (known(None, Some("DE.1")), Some(known(Some("492"), Some("DE.2"))));
+        assert_eq!(changed(json!({"system": system}), &json!([])), only_user);
+    }
+
+    #[test]
+    fn line_takes_no_ids_of_a_contact() {
+        let system = json!({"type": "user_changed_user_id", "user_id": "DE.2"});
+        let contacts = json!([{"wa_id": "491", "user_id": "DE.2", "profile": {"name": "Lena"}}]);
+        let told = changed(json!({"from": "491", "system": system}), &contacts);
+        let old = Customer { name: Some("Lena".into()), ..known(Some("491"), None) };
+        assert_eq!(told, (old, Some(known(None, Some("DE.2")))));
+    }
+
+    #[test]
+    fn user_id_changed_to_itself_tells_nothing_new() {
+        let system = json!({"type": "user_changed_user_id", "user_id": "DE.1", "previous_user_id": "DE.1"});
+        assert_eq!(changed(json!({"system": system}), &json!([])), (known(None, Some("DE.1")), None));
+        assert_eq!(
+            changed(json!({"from_user_id": "DE.1", "system": system}), &json!([])),
+            (known(None, Some("DE.1")), None)
+        );
+    }
+
     #[test]
     fn a_system_message_is_a_line_that_opens_nothing_and_tells_the_new_ids() {
         let phone = |phone: &str| Some(Customer { phone: Some(phone.into()), ..Customer::default() });
@@ -987,7 +1078,7 @@ mod tests {
         for (name, kind, also_known_as) in [
             ("system_changed_number", "user_changed_number", phone("491713920099")),
             ("system_changed_number_old", "customer_changed_number", phone("491713920099")),
-            ("system_changed_user_id", "user_changed_user_id", user_id),
+            ("system_changed_user_id", "user_changed_user_id", user_id.clone()),
             ("system_identity_changed", "customer_identity_changed", None),
         ] {
             let message = message(name);
@@ -997,6 +1088,9 @@ mod tests {
             assert_eq!(message.also_known_as, also_known_as, "{name}");
             assert!(!message.from_customer && !message.opens_window, "{name}");
         }
+        let previous = message("system_previous_user_id");
+        assert_eq!(previous.customer, known(None, Some("DE.81720034455667788990")));
+        assert_eq!(previous.also_known_as, user_id);
         let content = message("system_changed_number").content;
         let text = "User Lena Vogt changed from 491713920012 to 491713920099";
         let parts = json!({"kind": "user_changed_number", "body": text, "phone": "491713920099"});
