@@ -46,9 +46,9 @@ fn the_trail_tells_who_did_what_newest_first_page_by_page() {
         // A repeated request does nothing, and what stays in quarantine was not replayed.
         let expected = [
             ("deleted", "ada"),
-            ("connected", "ada"),
+            ("reconnected", "ada"),
             ("disconnected", "ada"),
-            ("connected", "ada"),
+            ("reconnected", "ada"),
             ("refused", "olga"),
             ("recorded", "chatbot"),
             ("tested", "ada"),

@@ -490,6 +490,47 @@ fn what_is_disconnected_neither_receives_nor_sends_and_keeps_its_history_and_its
     });
 }
 
+/// Asks to connect with the key that is stored.
+async fn connect_again(organization: &Organization<'_>, platform: &str, account: &str) -> (u16, Value) {
+    let body = json!({ account_field(platform): account });
+    organization.rig.api("POST", &path(platform, "/connect"), &organization.admin, body).await
+}
+
+#[test]
+fn what_is_disconnected_connects_again_with_its_stored_key() {
+    run(async |rig| {
+        for platform in PLATFORMS {
+            let (organization, account) = Organization::with(rig, platform).await;
+            done(&organization, "POST", platform, "/disconnect").await;
+            let other = Organization::new(rig).await;
+            assert_eq!(connect_again(&other, platform, &account.id).await.0, 400, "no key of another organization");
+            assert_eq!(connect_again(&organization, platform, &new_account()).await.0, 400, "nor of another account");
+
+            let (status, answer) = connect_again(&organization, platform, &account.id).await;
+
+            assert_eq!((status, &answer["data"]["status"]), (200, &json!("connected")), "{answer}");
+            assert_eq!(organization.audit().await[0]["action"], "reconnected");
+            assert_works(&organization, &account).await;
+        }
+    });
+}
+
+#[test]
+fn a_webhook_that_was_moved_is_registered_again_with_the_stored_key() {
+    run(async |rig| {
+        let (organization, account) = Organization::with(rig, "whatsapp").await;
+        let ours = registered(rig, "whatsapp", &account.id).await;
+        register_elsewhere(rig, "whatsapp", &account.id).await;
+        assert_eq!(done(&organization, "POST", "whatsapp", "/test").await["webhookElsewhere"], true);
+
+        let (status, answer) = connect_again(&organization, "whatsapp", &account.id).await;
+
+        assert_eq!((status, &answer["data"]["webhookElsewhere"]), (200, &json!(false)), "{answer}");
+        assert_eq!(registered(rig, "whatsapp", &account.id).await, ours);
+        assert_works(&organization, &account).await;
+    });
+}
+
 /// The webhook remembers owners for a minute: that may cost nobody a message.
 #[tokio::test]
 async fn a_message_that_comes_right_after_connecting_again_is_kept() {
@@ -525,7 +566,7 @@ fn a_new_key_is_sealed_anew_and_the_same_stays_as_it_is() {
         let (status, _) = organization.try_connect("instagram", &account.id).await;
 
         assert_eq!((status, sealed().await), (200, before.clone()));
-        assert_eq!(organization.audit().await[0]["action"], "connected", "nothing was rotated");
+        assert_eq!(organization.audit().await[0]["action"], "reconnected", "nothing was rotated");
 
         let generated = rig.simulate("key", json!({ "platform": "instagram", "id": account.id })).await;
         let (status, _) = connect_with(&organization, "instagram", &account.id, text(&generated["apiKey"])).await;

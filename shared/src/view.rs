@@ -14,7 +14,7 @@ use crate::{
     platform::Platform,
     store::{
         Claim, ConnectionStatus, Conversation, ConversationStatus, HealthStatus, Integration, Message, MessageType,
-        Store,
+        Store, WEBHOOK_ELSEWHERE,
     },
     window::{Window, window},
 };
@@ -32,6 +32,8 @@ pub struct IntegrationView {
     claim: Claim,
     credentials: Value,
     webhook_verified: bool,
+    /// The provider delivers to somebody else.
+    webhook_elsewhere: bool,
     repair_webhook: bool,
     last_synced_at: Option<String>,
     error_message: Option<String>,
@@ -72,6 +74,7 @@ impl From<Integration> for IntegrationView {
             claim,
             credentials: shown,
             webhook_verified: integration.webhook_verified,
+            webhook_elsewhere: integration.error_message.as_deref() == Some(WEBHOOK_ELSEWHERE),
             repair_webhook: integration.repair_webhook,
             last_synced_at: integration.last_synced_at.map(rfc3339),
             error_message: integration.error_message.or(why_blocked),

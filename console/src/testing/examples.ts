@@ -78,6 +78,7 @@ export function integration(change: Partial<Integration> = {}): Integration {
     claim: "proven",
     credentials: { apiKey: "***********", phoneNumberId: "106540352242922", wabaId: null, displayPhoneNumber: null },
     webhookVerified: true,
+    webhookElsewhere: false,
     repairWebhook: false,
     lastSyncedAt: "2026-11-23T09:00:00.000Z",
     errorMessage: null,

@@ -17,7 +17,10 @@ use shared::{
     platform::Platform,
     replay,
     secrets::WebhookSecret,
-    store::{AuditAction, Claim, ConnectionStatus, Credentials, Health, Integration, Store, Stored, WEBHOOK_ELSEWHERE},
+    store::{
+        AuditAction, Claim, ConnectionStatus, Credentials, Health, Integration, KEY_UNREADABLE, Store, Stored,
+        WEBHOOK_ELSEWHERE,
+    },
     vault::{self, SealedKey, Vault},
     view::IntegrationView,
 };
@@ -26,6 +29,7 @@ use tracing::{error, info};
 const API_KEY_MAX_BYTES: usize = 1024;
 const WABA_ID_MAX_BYTES: usize = 128;
 const OTHER_WABA: &str = "`wabaId` is not the business account of this number: leave it out, the provider tells it";
+const NO_STORED_KEY: &str = "`apiKey` is missing: only the account that is connected already has one stored";
 /// How many entries of the quarantine are received before the answer.
 const REPLAYS: usize = 100;
 /// How long the answer waits for them.
@@ -46,7 +50,8 @@ pub(crate) struct Connecting {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ConnectIntegrationRequest {
-    api_key: SecretString,
+    /// None: the one that is stored.
+    api_key: Option<SecretString>,
     phone_number_id: Option<String>,
     waba_id: Option<String>,
     instagram_account_id: Option<String>,
@@ -61,7 +66,6 @@ struct Wanted {
     platform: Platform,
     account: AccountId,
     waba_id: Option<String>,
-    api_key: SecretString,
     repair_webhook: Option<bool>,
 }
 
@@ -73,9 +77,20 @@ pub(crate) async fn handle(connecting: &Connecting, request: Request) -> Result<
             .await?;
     let platform = http::platform(&request)?;
     let body = http::body(&request, http::BODY_MAX_BYTES)?;
-    let wanted = wanted(caller, platform, body)?;
+    let (mut wanted, api_key) = wanted(caller, platform, body)?;
 
-    let check = connecting.provider.check_key(platform, &wanted.api_key).await?;
+    let store = &connecting.store;
+    let mut previous = None;
+    let api_key = if let Some(api_key) = api_key {
+        api_key
+    } else {
+        previous = store.integration(&wanted.organization, platform).await?;
+        let same_account = previous.as_ref().filter(|previous| previous.credentials.account == wanted.account);
+        // Whoever brings nothing new changes nothing about the account either.
+        wanted.waba_id = wanted.waba_id.or_else(|| same_account.and_then(|same| same.credentials.waba_id.clone()));
+        stored_key(&connecting.vault, same_account).await?
+    };
+    let check = connecting.provider.check_key(platform, &api_key).await?;
     // Before any look at who has it: whoever proves nothing learns nothing.
     let claim = match check.speaks_for(&wanted.account) {
         Some(true) => Claim::Proven,
@@ -83,16 +98,17 @@ pub(crate) async fn handle(connecting: &Connecting, request: Request) -> Result<
         None if connecting.provider.is_trusted(platform) => Claim::Unproven,
         None => return Err(Error::AccountNotProven),
     };
-    let store = &connecting.store;
     if let (Some(named), Some(told)) = (&check.waba_id, &wanted.waba_id)
         && named != told
     {
         return Err(Error::invalid_body(OTHER_WABA, "wabaId"));
     }
-    let previous = store.integration(&wanted.organization, platform).await?;
+    if previous.is_none() {
+        previous = store.integration(&wanted.organization, platform).await?;
+    }
     let now_ms = clock::now_ms();
     let claimed = store.claim_account(&wanted.organization, platform, &wanted.account, claim, now_ms).await?;
-    let connected = connect(connecting, &wanted, claim, check, previous.as_ref(), now_ms).await;
+    let connected = connect(connecting, &wanted, &api_key, claim, check, previous.as_ref(), now_ms).await;
     if connected.is_err() && claimed == Stored::New {
         // Nobody else may stay locked out by an attempt that failed; a claim that cannot be given back now runs out.
         if let Err(error) = store.release_claim(&wanted.organization, platform, &wanted.account, now_ms).await {
@@ -120,7 +136,12 @@ async fn replay_waiting(store: &Store, integration: &Integration, time_left: imp
     }
 }
 
-fn wanted(caller: Caller, platform: Platform, body: ConnectIntegrationRequest) -> Result<Wanted> {
+/// What is to be connected, and the key of the request, where it brings one.
+fn wanted(
+    caller: Caller,
+    platform: Platform,
+    body: ConnectIntegrationRequest,
+) -> Result<(Wanted, Option<SecretString>)> {
     let (field, account) = match platform {
         Platform::Whatsapp => ("phoneNumberId", body.phone_number_id),
         Platform::Instagram => ("instagramAccountId", body.instagram_account_id),
@@ -129,8 +150,10 @@ fn wanted(caller: Caller, platform: Platform, body: ConnectIntegrationRequest) -
     let account = account.ok_or_else(|| Error::invalid_body(format!("`{field}` is missing"), field))?;
     let account = account.trim().parse();
     let account = account.map_err(|error| Error::invalid_body(format!("`{field}` is no id: {error}"), field))?;
-    let api_key = body.api_key.expose_secret().trim();
-    if api_key.is_empty() || api_key.len() > API_KEY_MAX_BYTES || !api_key.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let api_key = body.api_key.map(|api_key| api_key.expose_secret().trim().to_owned());
+    let is_key =
+        |key: &String| (1..=API_KEY_MAX_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    if !api_key.as_ref().is_none_or(is_key) {
         return Err(Error::invalid_body("`apiKey` is no API key: copy it whole, without spaces", "apiKey"));
     }
     // No other platform has one.
@@ -140,18 +163,31 @@ fn wanted(caller: Caller, platform: Platform, body: ConnectIntegrationRequest) -
         return Err(Error::invalid_body("`wabaId` is no id", "wabaId"));
     }
     let (Caller { organization, user }, repair_webhook) = (caller, body.repair_webhook);
-    Ok(Wanted { organization, user, platform, account, waba_id, api_key: api_key.into(), repair_webhook })
+    let wanted = Wanted { organization, user, platform, account, waba_id, repair_webhook };
+    Ok((wanted, api_key.map(SecretString::from)))
+}
+
+/// The key that is stored of the account: for whoever connects it again.
+async fn stored_key(vault: &Vault, integration: Option<&Integration>) -> Result<SecretString> {
+    let Some(Integration { organization_id, platform, credentials, .. }) = integration else {
+        return Err(Error::invalid_body(NO_STORED_KEY, "apiKey"));
+    };
+    match vault.open(organization_id, *platform, &credentials.sealed_key).await {
+        Err(error) if vault::is_unreadable(&error) => Err(Error::invalid_body(KEY_UNREADABLE, "apiKey")),
+        opened => opened,
+    }
 }
 
 async fn connect(
     connecting: &Connecting,
     wanted: &Wanted,
+    api_key: &SecretString,
     claim: Claim,
     check: KeyCheck,
     previous: Option<&Integration>,
     now_ms: i64,
 ) -> Result<Integration> {
-    let Wanted { organization, platform, account, api_key, .. } = wanted;
+    let Wanted { organization, platform, account, .. } = wanted;
     let same_account = previous.filter(|previous| previous.credentials.account == *account);
     let sealed_key = match known_key(connecting, api_key, same_account).await? {
         Some(sealed_key) => sealed_key,
@@ -160,7 +196,7 @@ async fn connect(
     let mut error_message = None;
     let webhook_verified = if connecting.provider.registers_webhooks(*platform) {
         // Proven by the provider's word, where that names the account; else by the first delivery.
-        let is_ours = register_webhook(connecting, wanted).await?;
+        let is_ours = register_webhook(connecting, wanted, api_key).await?;
         error_message = (!is_ours).then(|| WEBHOOK_ELSEWHERE.to_owned());
         is_ours && (claim == Claim::Proven || same_account.is_some_and(|previous| previous.webhook_verified))
     } else {
@@ -194,8 +230,8 @@ async fn known_key(
 }
 
 /// Registers our webhook and reads it back: whether it is ours then.
-async fn register_webhook(connecting: &Connecting, wanted: &Wanted) -> Result<bool> {
-    let Wanted { organization, platform, account, api_key, .. } = wanted;
+async fn register_webhook(connecting: &Connecting, wanted: &Wanted, api_key: &SecretString) -> Result<bool> {
+    let Wanted { organization, platform, account, .. } = wanted;
     let token = connecting.webhook_secret.fresh().await.current.account_token(*platform, account, organization);
     let (provider, url) = (&connecting.provider, &connecting.webhook_url);
     provider.register_webhook(*platform, api_key, url, &token).await?;
@@ -489,8 +525,69 @@ mod tests {
         };
 
         assert_eq!(connect(KEY).await, AuditAction::Connected);
-        assert_eq!(connect(KEY).await, AuditAction::Connected);
+        assert_eq!(connect(KEY).await, AuditAction::Reconnected);
         assert_eq!(connect("another-key").await, AuditAction::KeyRotated);
+    }
+
+    /// What connects the account with the key that is stored.
+    fn without_key(account: &Account) -> Call {
+        Call::of(EVENT).from(&account.organization).body(&json!({ "phoneNumberId": account.id }))
+    }
+
+    #[tokio::test]
+    async fn the_stored_key_connects_its_account_again() {
+        let account = Account::whatsapp();
+        let stage = Stage::of([speaks_for(&account), registered(WEBHOOK_URL), registered(WEBHOOK_URL)]).await;
+        let store = stage.table.store();
+        let key =
+            stage.connecting.vault.seal(&account.organization, account.platform, &"the-key".into()).await.unwrap();
+        let before = account.connected(&store, key, 0).await;
+        let waba_id = Some("9001".to_owned());
+        let known = Credentials { waba_id: waba_id.clone(), ..before.credentials.clone() };
+        let disconnected = Integration { status: ConnectionStatus::Disconnected, credentials: known, ..before.clone() };
+        store.put_integration(&disconnected, Some(&before), "ann").await.unwrap();
+
+        let answer = stage.answer(without_key(&account)).await;
+
+        assert_eq!((answer.status, &answer.body["data"]["status"]), (200, &json!("connected")), "{answer:?}");
+        assert_eq!(stage.provider.calls(), [HEALTH, REGISTER, READ_BACK]);
+        assert!(stage.provider.asked().iter().all(|Asked { key, .. }| key == "the-key"));
+        let stored = stage.stored(&account).await.unwrap().credentials;
+        assert_eq!((&stored.sealed_key, stored.waba_id), (&before.credentials.sealed_key, waba_id));
+        assert_eq!(account.audit(&store).await[0].action, AuditAction::Reconnected);
+    }
+
+    #[tokio::test]
+    async fn a_stored_key_connects_no_other_account() {
+        let account = Account::whatsapp();
+        let stage = Stage::of([]).await;
+        let key =
+            stage.connecting.vault.seal(&account.organization, account.platform, &"the-key".into()).await.unwrap();
+        let before = account.connected(&stage.table.store(), key, 0).await;
+        let second = Account { organization: account.organization.clone(), ..Account::whatsapp() };
+        let stranger = Account { organization: Account::whatsapp().organization, ..account.clone() };
+
+        for other in [second, stranger] {
+            let answer = stage.answer(without_key(&other)).await;
+
+            assert_eq!(answer.refusal(), (400, "INVALID_BODY"));
+            assert_eq!(answer.body["error"]["details"]["field"], "apiKey");
+        }
+        assert_eq!((stage.provider.calls(), stage.kms.calls().len()), (vec![], 1), "the sealing alone");
+        assert_eq!(stage.stored(&account).await, Some(before));
+    }
+
+    #[tokio::test]
+    async fn a_stored_key_that_does_not_open_is_asked_for() {
+        let account = Account::whatsapp();
+        let stage = Stage::of([]).await;
+        let before = account.connected(&stage.table.store(), sealed("Y2lwaGVy"), 0).await;
+
+        let answer = stage.answer(without_key(&account)).await;
+
+        assert_eq!(answer.refusal(), (400, "INVALID_BODY"));
+        assert_eq!(answer.body["error"]["details"]["field"], "apiKey");
+        assert_eq!((stage.provider.calls(), stage.stored(&account).await), (vec![], Some(before)));
     }
 
     #[tokio::test]
@@ -586,7 +683,6 @@ mod tests {
             event().by_strangers(&["admin"]).into_iter().map(|(call, code)| (call, (403, code))).collect();
         refused.extend([
             (event().path("platform", "telegram"), (400, "INVALID_PARAMETER")),
-            (with("apiKey", json!(null)), (400, "INVALID_BODY")),
             (with("apiKey", json!(" ")), (400, "INVALID_BODY")),
             (with("apiKey", json!("two words")), (400, "INVALID_BODY")),
             (with("apiKey", json!("x".repeat(API_KEY_MAX_BYTES + 1))), (400, "INVALID_BODY")),

@@ -22,6 +22,8 @@ use crate::{
 pub enum AuditAction {
     /// An account was connected.
     Connected,
+    /// An account was connected again, with the key that was stored.
+    Reconnected,
     /// The API key of a connected account was replaced.
     KeyRotated,
     /// An account was disconnected.

@@ -462,13 +462,13 @@ impl Store {
         let mut item = with_key(write(integration)?, &keys::integration(organization, platform));
         item.insert(keys::INBOX_KEY.into(), s(keys::check(keys::check_shard(organization))));
         item.insert(keys::INBOX_SORT.into(), s(keys::check_sort(integration.updated_at, organization, platform)));
-        // Whoever connects again with the key that is there already brings no new one.
-        let is_rotation = previous.is_some_and(|previous| {
-            let (before, now) = (&previous.credentials, &integration.credentials);
-            let is_new_key = before.account == *account && before.sealed_key != now.sealed_key;
-            is_new_key && previous.status != ConnectionStatus::Disconnected
-        });
-        let action = if is_rotation { AuditAction::KeyRotated } else { AuditAction::Connected };
+        let action = match previous.filter(|previous| previous.credentials.account == *account) {
+            Some(previous) if previous.credentials.sealed_key == integration.credentials.sealed_key => {
+                AuditAction::Reconnected
+            }
+            Some(previous) if previous.status != ConnectionStatus::Disconnected => AuditAction::KeyRotated,
+            Some(_) | None => AuditAction::Connected,
+        };
         let audit = AuditEntry::new(action, Some(by), integration.updated_at)?.about(platform, account);
         let put = Put::builder()
             .table_name(&self.table)
