@@ -38,6 +38,8 @@ test.describe("an admin", () => {
 
       await submit(await openForm(page, platform), platform, organization.account, organization.key(platform));
       await expect(ours.getByRole("status")).toHaveText(text.settings.done.connected(name));
+      const heading = ours.getByRole("heading", { name });
+      await expect(heading).toBeFocused();
       await expect(ours).toContainText(text.settings.state.connected);
       await expect(ours).toContainText(organization.account);
       await expect(page.locator("body")).not.toContainText(organization.key(platform));
@@ -63,11 +65,18 @@ test.describe("an admin", () => {
       await page.getByRole("alertdialog").getByRole("button", { name: text.settings.disconnect }).click();
       await expect(ours).toContainText(text.settings.state.disconnected);
       await expect(ours).not.toContainText(text.settings.healthStatus.available);
+      await expect(heading).toBeFocused();
+
+      await ours.getByRole("button", { name: `${text.settings.reconnect} ${name}` }).click();
+      await expect(ours.getByRole("status")).toHaveText(text.settings.done.connected(name));
+      await expect(ours).toContainText(text.settings.state.connected);
+      await expect(heading).toBeFocused();
 
       await ours.getByRole("button", { name: `${text.settings.delete} ${name}` }).click();
       await expect(page.getByRole("alertdialog")).toContainText("Not removed: the conversations");
       await page.getByRole("alertdialog").getByRole("button", { name: text.settings.delete }).click();
       await expect(ours).toContainText(text.settings.state.none);
+      await expect(heading).toBeFocused();
     });
 
     test(`is told beside the field what is wrong with ${name}`, async ({ page, organization, system }) => {
@@ -129,6 +138,44 @@ test.describe("an admin", () => {
     await ours.getByRole("button", { name: `${text.settings.test} WhatsApp` }).click();
     await expect(ours).toContainText(text.settings.state.error);
     await expect(ours.getByRole("button", { name: `${text.settings.updateKey} WhatsApp` })).toBeVisible();
+  });
+
+  test("presses Test, and no button moves under the pointer", async ({ page, organization }) => {
+    await organization.connect("whatsapp");
+    await organization.fault("unauthorized", "health_status");
+    await organization.call("POST", "/social-integrations/whatsapp/test");
+    await signIn(page, { organization }, "/settings/socials");
+    const ours = card(page, "whatsapp");
+    await expect(ours).toContainText(text.settings.state.error);
+    const places = () => ours.getByRole("button").evaluateAll((all) => all.map((one) => one.getBoundingClientRect().y));
+    const before = await places();
+
+    await ours.getByRole("button", { name: `${text.settings.test} WhatsApp` }).click();
+
+    await expect(ours.getByRole("status")).toHaveText(text.settings.tested("WhatsApp"));
+    await expect(ours).toContainText(text.settings.state.connected);
+    expect(await places()).toEqual(before);
+  });
+
+  test("registers a webhook again that was moved, and needs no key", async ({ page, organization, system }) => {
+    await organization.connect("whatsapp");
+    await fetch(`${system.urls.provider}/v1/configs/webhook`, {
+      method: "POST",
+      headers: { "D360-API-KEY": organization.key("whatsapp"), "Content-Type": "application/json" },
+      body: JSON.stringify({ url: "https://elsewhere.example.com/hook" }),
+    });
+    await signIn(page, { organization }, "/settings/socials");
+    const ours = card(page, "whatsapp");
+    await ours.getByRole("button", { name: `${text.settings.test} WhatsApp` }).click();
+    await expect(ours).toContainText(text.settings.webhookElsewhere);
+
+    await ours.getByRole("button", { name: text.settings.registerWebhook }).click();
+
+    await expect(ours.getByRole("status")).toHaveText(text.settings.done.registered("WhatsApp"));
+    await expect(ours).toContainText(text.settings.webhookYes);
+    await expect(ours).not.toContainText(text.settings.webhookElsewhere);
+    await expect(ours.getByRole("heading", { name: "WhatsApp" })).toBeFocused();
+    await organization.customer("whatsapp", { text: "It arrives" });
   });
 
   test("copies the webhook's URL", async ({ page, organization, system, context }) => {

@@ -357,14 +357,20 @@ export const text = {
     webhookYes: "Verified: messages come in",
     webhookNo: "Not verified yet",
     webhookOff: "Off: nothing is received",
+    webhookElsewhere: "Points elsewhere: messages do not come in",
+    webhookElsewhereWhy:
+      "360dialog delivers this account's messages to another address. Register our webhook again, and they come in here.",
     webhookNoHint: "Proven by the first message that arrives, or by a test.",
     lastSynced: "Last checked",
     never: "Never",
     connect: "Connect",
     reconnect: "Connect again",
+    replace: "Use another key",
+    registerWebhook: "Register our webhook again",
     updateKey: "Update key",
     test: "Test",
     testing: "Testing…",
+    connecting: "Connecting…",
     disconnect: "Disconnect",
     delete: "Delete",
     named: (action: string, platform: string) => `${action} ${platform}`,
@@ -372,6 +378,7 @@ export const text = {
     testedBad: (platform: string) => `${platform} was tested: something needs your attention.`,
     done: {
       connected: (platform: string) => `${platform} is connected.`,
+      registered: (platform: string) => `Our webhook is registered again: messages to ${platform} come in here.`,
       disconnected: (platform: string) => `${platform} is disconnected. Its conversations stay.`,
       deleted: (platform: string) => `${platform} is removed. Its conversations stay.`,
     },
@@ -407,7 +414,7 @@ export const text = {
       disconnect: [
         "Messages of customers are no longer received, and nothing can be sent.",
         "Conversations, the stored key and the claim to the account stay.",
-        "Connect again at any time to go on where it ended. What customers write meanwhile is not kept.",
+        "Connect again at any time, without the key, to go on where it ended. What customers write meanwhile is not kept.",
       ],
       deleteTitle: (platform: string) => `Delete ${platform}?`,
       delete: [

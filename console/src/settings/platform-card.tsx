@@ -1,5 +1,6 @@
 import { CircleAlert, CircleCheck, CircleDashed, CirclePause, type LucideIcon } from "lucide-react";
-import { useState, type ReactNode } from "react";
+import { useRef, useState, type ReactNode } from "react";
+import { flushSync } from "react-dom";
 import { explain, type Integration, type Platform } from "../api";
 import { ChannelIcon } from "../channel-icon";
 import { Foreign } from "../plain-text";
@@ -10,7 +11,7 @@ import { ConnectDialog } from "./connect-dialog";
 import { useIntegrationActions } from "./queries";
 
 type State = Integration["status"] | "none";
-type Asking = "connect" | "updateKey" | "disconnect" | "delete" | null;
+type Asking = "connect" | "replace" | "updateKey" | "disconnect" | "delete" | null;
 
 const ICONS: Record<State, LucideIcon> = {
   connected: CircleCheck,
@@ -28,16 +29,22 @@ interface Props {
 export function PlatformCard({ platform, integration, isAdmin }: Props) {
   const [asking, setAsking] = useState<Asking>(null);
   const [outcome, setOutcome] = useState<string | null>(null);
+  const heading = useRef<HTMLHeadingElement>(null);
   const actions = useIntegrationActions(platform);
   const name = text.platform[platform];
   const state: State = integration?.status ?? "none";
   const StateIcon = ICONS[state];
   const done = (sentence: string) => {
-    setAsking(null);
+    actions.test.reset();
+    actions.again.reset();
+    // A closing dialog gives the focus back to the button that opened it, and that one may be gone with what was done.
+    flushSync(() => setAsking(null));
+    heading.current?.focus();
     setOutcome(sentence);
   };
   const test = () => {
     setOutcome(null);
+    actions.again.reset();
     actions.test.mutate(undefined, {
       onSuccess: (tested) => {
         const isGood = tested.status === "connected" && !tested.errorMessage && tested.health?.status !== "blocked";
@@ -45,38 +52,44 @@ export function PlatformCard({ platform, integration, isAdmin }: Props) {
       },
     });
   };
+  const again = (sentence: string) => {
+    setOutcome(null);
+    actions.test.reset();
+    if (integration) actions.again.mutate(integration, { onSuccess: () => done(sentence) });
+  };
+  const failed = [actions.test, actions.again].find((action) => action.isError);
+  const isBusy = actions.test.isPending || actions.again.isPending;
   return (
     <section className="platform-card" data-state={state} aria-label={name}>
       <header>
         <ChannelIcon channel={platform} />
-        <h2>{name}</h2>
+        <h2 ref={heading} tabIndex={-1}>
+          {name}
+        </h2>
         <p className="state">
           <StateIcon aria-hidden /> {text.settings.state[state]}
         </p>
       </header>
-      {integration ? <Facts integration={integration} /> : <p>{text.settings.about[platform]}</p>}
-      {integration?.errorMessage && (
-        <p className="notice error">
-          <CircleAlert aria-hidden /> {integration.errorMessage}
-        </p>
-      )}
-      {actions.test.isError && (
-        <p className="failure" role="alert">
-          {explain(actions.test.error)}
-        </p>
-      )}
-      <p role="status" className="outcome">
-        {actions.test.isPending ? text.settings.testing : outcome}
-      </p>
+      {!integration && <p>{text.settings.about[platform]}</p>}
+      {/* Above all that a test may change, so that no button moves under the pointer. */}
       {isAdmin && (
         <div className="card-actions">
           {!integration && <Action name="connect" platform={name} isPrimary onClick={() => setAsking("connect")} />}
           {integration?.status === "disconnected" && (
-            <Action name="reconnect" platform={name} isPrimary onClick={() => setAsking("connect")} />
+            <>
+              <Action
+                name="reconnect"
+                platform={name}
+                isPrimary
+                isDisabled={isBusy}
+                onClick={() => again(text.settings.done.connected(name))}
+              />
+              <Action name="replace" platform={name} onClick={() => setAsking("replace")} />
+            </>
           )}
           {integration && integration.status !== "disconnected" && (
             <>
-              <Action name="test" platform={name} isDisabled={actions.test.isPending} onClick={test} />
+              <Action name="test" platform={name} isDisabled={isBusy} onClick={test} />
               <Action
                 name="updateKey"
                 platform={name}
@@ -89,7 +102,38 @@ export function PlatformCard({ platform, integration, isAdmin }: Props) {
           {integration && <Action name="delete" platform={name} onClick={() => setAsking("delete")} />}
         </div>
       )}
-      {(asking === "connect" || asking === "updateKey") && (
+      <p role="status" className="outcome">
+        {actions.test.isPending ? text.settings.testing : actions.again.isPending ? text.settings.connecting : outcome}
+      </p>
+      {failed && (
+        <p className="failure" role="alert">
+          {explain(failed.error)}
+        </p>
+      )}
+      {integration?.webhookElsewhere ? (
+        <div className="notice error">
+          <CircleAlert aria-hidden />
+          <div>
+            <p>{text.settings.webhookElsewhereWhy}</p>
+            {isAdmin && (
+              <Action
+                name="registerWebhook"
+                platform={name}
+                isDisabled={isBusy}
+                onClick={() => again(text.settings.done.registered(name))}
+              />
+            )}
+          </div>
+        </div>
+      ) : (
+        integration?.errorMessage && (
+          <p className="notice error">
+            <CircleAlert aria-hidden /> {integration.errorMessage}
+          </p>
+        )
+      )}
+      {integration && <Facts integration={integration} />}
+      {(asking === "connect" || asking === "replace" || asking === "updateKey") && (
         <ConnectDialog
           platform={platform}
           integration={integration}
@@ -124,7 +168,7 @@ export function PlatformCard({ platform, integration, isAdmin }: Props) {
 }
 
 interface ActionProps {
-  name: "connect" | "reconnect" | "test" | "updateKey" | "disconnect" | "delete";
+  name: "connect" | "reconnect" | "replace" | "registerWebhook" | "test" | "updateKey" | "disconnect" | "delete";
   platform: string;
   isPrimary?: boolean;
   isDisabled?: boolean;
@@ -149,7 +193,7 @@ function Action({ name, platform, isPrimary = false, isDisabled = false, onClick
 }
 
 function Facts({ integration }: { integration: Integration }) {
-  const { credentials, health, webhookVerified, lastSyncedAt, status } = integration;
+  const { credentials, health, webhookVerified, webhookElsewhere, lastSyncedAt, status } = integration;
   const account = credentials.phoneNumberId ?? credentials.instagramAccountId ?? credentials.facebookPageId;
   const { settings } = text;
   return (
@@ -183,6 +227,8 @@ function Facts({ integration }: { integration: Integration }) {
       <Fact name={settings.webhook}>
         {status === "disconnected" ? (
           settings.webhookOff
+        ) : webhookElsewhere ? (
+          settings.webhookElsewhere
         ) : webhookVerified ? (
           settings.webhookYes
         ) : (

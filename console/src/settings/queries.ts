@@ -1,4 +1,4 @@
-import { useMutation, useQuery, useQueryClient, type UseQueryResult } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient, type QueryClient, type UseQueryResult } from "@tanstack/react-query";
 import { answer, type Integration, type Page, type Platform } from "../api";
 import { useConsole } from "../console-context";
 import type { components } from "../openapi";
@@ -22,6 +22,11 @@ export function useIntegrations(): UseQueryResult<Integration[]> {
   });
 }
 
+/** Asks again how the accounts are. */
+export function refreshIntegrations(queries: QueryClient): void {
+  void queries.invalidateQueries({ queryKey: KEY });
+}
+
 /** What an admin does with the integration of one platform. */
 export function useIntegrationActions(platform: Platform) {
   const { api } = useConsole();
@@ -39,6 +44,20 @@ export function useIntegrationActions(platform: Platform) {
       mutationFn: (body: Credentials): Promise<Integration> =>
         answer(api.POST("/api/v1/social-integrations/{platform}/connect", { params, body })),
       onSuccess: tell,
+    }),
+    /** Connects the account again with the key that is stored, and registers the webhook anew. */
+    again: useMutation({
+      mutationFn: ({ credentials }: Integration): Promise<Integration> => {
+        const { phoneNumberId, instagramAccountId, facebookPageId } = credentials;
+        const body = {
+          ...(phoneNumberId && { phoneNumberId }),
+          ...(instagramAccountId && { instagramAccountId }),
+          ...(facebookPageId && { facebookPageId }),
+        };
+        return answer(api.POST("/api/v1/social-integrations/{platform}/connect", { params, body }));
+      },
+      onSuccess: tell,
+      onError,
     }),
     test: useMutation({
       mutationFn: (): Promise<Integration> =>
