@@ -52,3 +52,25 @@ it("removes one label and leaves the others", async () => {
   press(text.details.removeLabel("vip"));
   expect(await sent()).toEqual({ removeLabels: ["vip"] });
 });
+
+/** What the panel tells, as names and values. */
+const facts = () =>
+  [...document.querySelectorAll("dl > div")].map((fact) => [...fact.children].map((part) => part.textContent));
+
+it("tells the phone as people write it, and the id at the end", () => {
+  panel({ customer: { id: "DE.81720034455667788990", name: null, phone: "491713920012", username: null } });
+
+  expect(facts()[0]).toEqual([text.details.phone, "+49 171 392 0012"]);
+  expect(facts().at(-1)).toEqual([text.details.id, "DE.81720034455667788990"]);
+});
+
+it("has seen a customer no later than their last message", () => {
+  const { lastMessage } = conversation();
+  panel({
+    createdAt: "2026-11-26T12:17:00.000Z",
+    lastMessage: { ...lastMessage, timestamp: "2026-11-23T09:58:20.000Z" },
+  });
+
+  const times = [...document.querySelectorAll("time")].map((time) => time.dateTime);
+  expect(times).toEqual(["2026-11-23T09:58:20.000Z", "2026-11-23T09:58:20.000Z"]);
+});

@@ -4,6 +4,7 @@ import { explain, type Conversation, type UpdateConversation } from "../api";
 import { channelOf } from "../channel-icon";
 import { useConsole } from "../console-context";
 import { isEscape } from "../keyboard";
+import { phoneNumber } from "../phone";
 import { Foreign } from "../plain-text";
 import { text } from "../text";
 import { dateAndTime, exactTime } from "../time";
@@ -22,6 +23,11 @@ interface Props {
 /** Gives it to somebody, as long as it still belongs to whom it is shown to belong to: a colleague may just have taken it. */
 function assignment(to: string | null, shown: string | null): NonNullable<UpdateConversation["assign"]> {
   return shown === null ? { to, ifUnassigned: true } : { to, ifAssignedTo: shown };
+}
+
+/** The provider may deliver late what is then the only message: it was written before the conversation was kept. */
+function firstSeen({ createdAt, lastMessage }: Conversation): string {
+  return Date.parse(lastMessage.timestamp) < Date.parse(createdAt) ? lastMessage.timestamp : createdAt;
 }
 
 /** The customer, and what the team does with the conversation. */
@@ -66,15 +72,12 @@ export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
           )}
           {customer.phone && (
             <Fact name={text.details.phone}>
-              <Foreign>{customer.phone}</Foreign>
+              <Foreign>{phoneNumber(customer.phone)}</Foreign>
             </Fact>
           )}
-          <Fact name={text.details.id}>
-            <Foreign>{customer.id}</Foreign>
-          </Fact>
           <Fact name={text.details.channel}>{text.nav.channel(channelOf(conversation))}</Fact>
           <Fact name={text.details.firstSeen}>
-            <Time timestamp={conversation.createdAt} />
+            <Time timestamp={firstSeen(conversation)} />
           </Fact>
           <Fact name={text.details.lastSeen}>
             <Time timestamp={conversation.lastMessage.timestamp} />
@@ -110,6 +113,11 @@ export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
             {explain(update.error)}
           </p>
         )}
+        <dl className="details-id">
+          <Fact name={text.details.id}>
+            <Foreign>{customer.id}</Foreign>
+          </Fact>
+        </dl>
       </div>
     </aside>
   );
