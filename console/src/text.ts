@@ -275,6 +275,8 @@ export const text = {
       title: "You can no longer write freely",
       why: (platform: string, since: string) =>
         `${platform} lets a business write freely for 24 hours after the customer's last message. That ended ${since}.`,
+      refused: (platform: string) =>
+        `${platform} has refused your last message, since the customer's own is more than 24 hours old.`,
       never: (platform: string) => `${platform} lets a business write only after the customer has written.`,
       template:
         "Once the customer writes again, you can answer. Until then WhatsApp takes only approved template messages, which cannot be sent from here yet.",

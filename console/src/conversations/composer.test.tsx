@@ -4,10 +4,10 @@ import { cleanup, createEvent, fireEvent, render, screen } from "@testing-librar
 import { createRef, useState } from "react";
 import { MemoryRouter } from "react-router";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Conversation } from "../api";
+import type { Conversation, Integration, Message } from "../api";
 import { ConsoleContext, type Console } from "../console-context";
-import { EMPTY_DRAFT, type Draft } from "../drafts";
-import { conversation } from "../testing/examples";
+import { EMPTY_DRAFT } from "../drafts";
+import { conversation, message, reply } from "../testing/examples";
 import { text } from "../text";
 import { Composer } from "./composer";
 
@@ -40,14 +40,16 @@ function endingIn(hours: number): Conversation {
 const OPEN = endingIn(20);
 const CLOSED = endingIn(-1);
 
-function Harness({ shown, begun = EMPTY_DRAFT }: { shown: Conversation; begun?: Draft }) {
-  const [draft, setDraft] = useState(begun);
-  return <Composer conversation={shown} messages={[]} draft={draft} onChange={setDraft} ref={createRef()} />;
+function Harness({ shown, messages }: { shown: Conversation; messages: Message[] }) {
+  const [draft, setDraft] = useState(EMPTY_DRAFT);
+  return <Composer conversation={shown} messages={messages} draft={draft} onChange={setDraft} ref={createRef()} />;
 }
 
-function page(shown: Conversation) {
+const CONNECTED = { platform: "whatsapp", status: "connected", updatedAt: "2026-11-20T10:00:00.000Z" };
+
+function page(shown: Conversation, messages: Message[] = [], account: Partial<Integration> = {}) {
   const queries = new QueryClient();
-  queries.setQueryData(["integrations"], [{ platform: "whatsapp", status: "connected" }]);
+  queries.setQueryData(["integrations"], [{ ...CONNECTED, ...account }]);
   const console = {
     outbox: { send },
     identity: { role: "operator" },
@@ -57,7 +59,7 @@ function page(shown: Conversation) {
     <ConsoleContext value={console as unknown as Console}>
       <QueryClientProvider client={queries}>
         <MemoryRouter>
-          <Harness shown={shown} />
+          <Harness shown={shown} messages={messages} />
         </MemoryRouter>
       </QueryClientProvider>
     </ConsoleContext>
@@ -153,4 +155,48 @@ it.each([
   render(page(endingIn(hours)));
 
   expect(document.querySelector<HTMLElement>(".window")?.dataset["ends"]).toBe(urgency);
+});
+
+describe("beside a reply that failed", () => {
+  /** One that the provider refused, for that reason. */
+  const refused = (code: string, action: NonNullable<Message["error"]>["action"]) =>
+    reply({ status: "failed", error: { code, title: "Refused", message: "It was refused.", action } });
+  const promise = () => document.querySelector(".window");
+
+  it("no time to answer is promised when the platform says that it is over", () => {
+    const late = [refused("131047", "template"), message()];
+    const { rerender } = render(page(OPEN, late));
+    type("Once more");
+    press("Enter");
+
+    expect(promise()).toBeNull();
+    expect(screen.getByText(text.composer.windowClosed.title)).toBeTruthy();
+    expect(send).not.toHaveBeenCalled();
+    expect(box().value).toBe("Once more");
+
+    rerender(page(OPEN, [message({ id: "1795428100000-a" }), ...late]));
+    expect(promise()).not.toBeNull();
+    expect(sendButton().disabled).toBe(false);
+  });
+
+  it("a refused key stops at once, until the account was looked at again", () => {
+    const messages = [refused("401", "reconnect"), message()];
+    const { unmount } = render(page(OPEN, messages));
+    type("Once more");
+
+    expect(promise()).toBeNull();
+    expect(screen.getByText(text.composer.notConnected.title("WhatsApp"))).toBeTruthy();
+    expect(screen.getByText(text.composer.notConnected.operator, { exact: false })).toBeTruthy();
+    expect(sendButton().disabled).toBe(true);
+
+    unmount();
+    render(page(OPEN, messages, { updatedAt: "2026-11-26T10:00:00.000Z" }));
+    expect(promise()).not.toBeNull();
+  });
+
+  it("that says nothing of the next one, the time to answer stays", () => {
+    render(page(OPEN, [refused("131026", "none"), message()]));
+
+    expect(promise()).not.toBeNull();
+  });
 });

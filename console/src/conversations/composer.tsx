@@ -1,12 +1,13 @@
+import { useQueryClient } from "@tanstack/react-query";
 import { Clock, SendHorizontal, StickyNote, TriangleAlert, X } from "lucide-react";
-import type { KeyboardEvent } from "react";
+import { useEffect, type KeyboardEvent } from "react";
 import { Link } from "react-router";
 import type { Conversation, Message } from "../api";
 import { channelOf } from "../channel-icon";
 import { useConsole } from "../console-context";
 import { EMPTY_DRAFT, type Draft } from "../drafts";
 import { Foreign, withoutOverrides } from "../plain-text";
-import { useIntegrations } from "../settings/queries";
+import { refreshIntegrations, useIntegrations } from "../settings/queries";
 import { text } from "../text";
 import { duration, exactTime, useNow } from "../time";
 import { isComposing, isEscape, useIsTouch } from "../keyboard";
@@ -24,7 +25,7 @@ interface Props {
 
 export function Composer({ conversation, messages, draft, onChange, ref }: Props) {
   const { outbox } = useConsole();
-  const reply = useReplying(conversation);
+  const reply = useReplying(conversation, messages);
   const isTouch = useIsTouch();
   // A note only by choice: what was begun as a reply stays one, even when it can no longer be sent.
   const isNote = draft.isNote || reply.state === "never";
@@ -70,7 +71,7 @@ export function Composer({ conversation, messages, draft, onChange, ref }: Props
       }}
     >
       {!(isNote && reply.state === "possible") && reply.notice}
-      {reply.state === "closed" && isWritten && !isNote && (
+      {reply.state === "stopped" && isWritten && !isNote && (
         <p className="kept-text">
           {text.composer.kept}{" "}
           <button type="button" className="button" onClick={() => chooseNote(true)}>
@@ -164,47 +165,64 @@ function About({ label, message, cancel, onCancel }: AboutProps) {
   );
 }
 
-/** `never`: what answers here is another system, and a note is all that can be written. `closed`: not until the customer writes. */
-type ReplyState = "possible" | "closed" | "never";
+/** `never`: what answers here is another system, and a note is all that can be written. `stopped`: nothing can be sent for now. */
+type ReplyState = "possible" | "stopped" | "never";
 
 /** So little time is left: amber, then red. */
 const SOON_MS = 4 * 60 * 60 * 1000;
 const VERY_SOON_MS = 60 * 60 * 1000;
 
+/** What the provider said of the last reply that failed; null once the customer has written or a later reply has gone out. */
+function lastFailure(messages: Message[]): Message | null {
+  const last = messages.find((message) => message.direction === "inbound" || message.status !== null);
+  return last?.status === "failed" ? last : null;
+}
+
 /** Whether the customer can be written to now; the notice says for how long, or why not and what can be done. */
-function useReplying(conversation: Conversation): { state: ReplyState; notice: React.ReactNode } {
+function useReplying(conversation: Conversation, messages: Message[]): { state: ReplyState; notice: React.ReactNode } {
   const { identity } = useConsole();
+  const queries = useQueryClient();
   const integrations = useIntegrations();
   const now = useNow();
+  const failure = lastFailure(messages);
+  const failureId = failure?.id;
+  useEffect(() => {
+    // It may be the account that is to blame.
+    if (failureId) refreshIntegrations(queries);
+  }, [queries, failureId]);
   const { platform } = conversation.metadata;
   const { closesAt } = conversation.window;
   if (!platform) {
     const { title, why } = text.composer.notSendable;
     return { state: "never", notice: <Notice title={title}>{why}</Notice> };
   }
+  const name = text.platform[platform];
   const leftMs = closesAt ? Date.parse(closesAt) - now : 0;
-  // The clock of this machine may be wrong; the server's word counts until the next one.
-  if (!conversation.window.open || leftMs <= 0) {
-    const { title, why, never, template, wait } = text.composer.windowClosed;
-    const name = text.platform[platform];
+  const isRefusedAsLate = failure?.error?.action === "template";
+  // The clock of this machine may be wrong; the server's word counts until the next one, and the provider's more than both.
+  if (!conversation.window.open || leftMs <= 0 || isRefusedAsLate) {
+    const { title, why, never, refused, template, wait } = text.composer.windowClosed;
+    const isOver = !conversation.window.open || leftMs <= 0;
     return {
-      state: "closed",
+      state: "stopped",
       notice: (
         <Notice title={title}>
-          {closesAt ? why(name, exactTime(closesAt)) : never(name)}{" "}
+          {!isOver ? refused(name) : closesAt ? why(name, exactTime(closesAt)) : never(name)}{" "}
           {conversation.window.allowed.includes("template") || platform === "whatsapp" ? template : wait}
         </Notice>
       ),
     };
   }
   const integration = integrations.data?.find((integration) => integration.platform === platform);
-  if (integrations.data && integration?.status !== "connected") {
+  // Until the account has been looked at again, the refusal counts.
+  const isRefused =
+    failure?.error?.action === "reconnect" && !(integration && integration.updatedAt > failure.timestamp);
+  if (isRefused || (integrations.data && integration?.status !== "connected")) {
     const { title, why, admin, operator } = text.composer.notConnected;
     return {
-      // Only a hint: whether it can be sent is the server's to say.
-      state: "possible",
+      state: "stopped",
       notice: (
-        <Notice title={title(text.platform[platform])}>
+        <Notice title={title(name)} isOpen>
           {why} {identity.role === "admin" ? <Link to="/settings/socials">{admin}</Link> : operator}
         </Notice>
       ),
@@ -222,9 +240,9 @@ function useReplying(conversation: Conversation): { state: ReplyState; notice: R
 }
 
 /** One line, so that the thread keeps its room; the reasons are for who asks. */
-function Notice({ title, children }: { title: string; children: React.ReactNode }) {
+function Notice({ title, isOpen = false, children }: { title: string; isOpen?: boolean; children: React.ReactNode }) {
   return (
-    <details className="reply-notice">
+    <details className="reply-notice" open={isOpen}>
       <summary>
         <TriangleAlert aria-hidden /> {title}
         <span className="reply-notice-why">{text.composer.why}</span>
