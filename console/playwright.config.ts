@@ -27,7 +27,7 @@ export default defineConfig({
   },
   projects: [
     { name: "console", testMatch: "*.spec.ts" },
-    // Not a test: makes the pictures of the README.
+    // Not a test: makes the pictures of the documents.
     { name: "screenshots", testMatch: "screenshots.ts" },
   ],
 });

@@ -4,7 +4,7 @@ import type { Page } from "@playwright/test";
 import { text } from "../src/text";
 import { bubble, expect, row, signIn, test, write } from "./test";
 
-// Makes the pictures of the README, of the real thing: npm run screenshots
+// Makes the pictures of the documents, of the real thing: npm run screenshots
 const FOLDER = fileURLToPath(new URL("../../docs", import.meta.url));
 const LIMIT_BYTES = 300_000;
 

@@ -53,7 +53,7 @@ mod tests {
         assert!(decode(&acme(), "channel=phone", &cursor).is_err());
     }
 
-    /// See *Fuzz it* in the README.
+    /// See *Fuzz* in `docs/contributing.md`.
     #[test]
     fn fuzz_any_cursor() {
         bolero::check!().for_each(|bytes: &[u8]| {

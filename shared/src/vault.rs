@@ -391,7 +391,7 @@ mod tests {
         }
     }
 
-    /// See *Fuzz it* in the README.
+    /// See *Fuzz* in `docs/contributing.md`.
     #[test]
     fn fuzz_any_stored_key() {
         bolero::check!().for_each(|bytes: &[u8]| {

@@ -399,6 +399,20 @@ fn every_alarm_says_what_to_do_and_has_its_three_commands_in_the_runbook() {
     assert_eq!(described, alarms);
 }
 
+/// Code, tables and links do not break; everything else is read as text.
+#[test]
+fn prose_is_at_most_100_columns_wide() {
+    let documents = names_in("docs").into_iter().map(|name| format!("docs/{name}"));
+    for document in documents.filter(|name| name.ends_with(".md")).chain(["README.md".to_owned()]) {
+        let mut is_code = false;
+        for (number, line) in read(&document).lines().enumerate() {
+            is_code ^= line.trim_start().starts_with("```");
+            let breaks = !is_code && !line.starts_with('|') && !line.contains("](") && !line.contains("://");
+            assert!(!breaks || line.chars().count() <= 100, "{document}, line {}: {line}", number + 1);
+        }
+    }
+}
+
 #[test]
 fn every_figure_that_an_alarm_or_the_dashboard_watches_is_written_by_a_function() {
     let written = read("shared/src/metrics.rs");

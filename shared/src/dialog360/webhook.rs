@@ -400,7 +400,7 @@ mod tests {
         assert_eq!(super::parse(body.to_string().as_bytes(), NOW_MS), Err(NotUnderstood::TooManyItems));
     }
 
-    /// See *Fuzz it* in the README.
+    /// See *Fuzz* in `docs/contributing.md`.
     #[test]
     fn fuzz_any_body() {
         bolero::check!().for_each(|body: &[u8]| {
