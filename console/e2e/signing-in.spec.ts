@@ -14,7 +14,10 @@ test("a person signs in, sees who they are, and signs out", async ({ page, organ
   await expect(account).toContainText(`${organization.id} · Operator`);
   await expect(page).toHaveURL(/\/conversations$/);
 
+  // By way of the issuer, which ends its own session.
+  const returned = page.waitForEvent("load");
   await page.getByRole("button", { name: text.account.signOut }).click();
+  await returned;
   await expect(page.getByRole("button", { name: text.signIn.button })).toBeVisible();
   await page.goto("/conversations");
   await expect(page.getByRole("button", { name: text.signIn.button })).toBeVisible();
@@ -31,6 +34,41 @@ test("a link leads to its page after signing in", async ({ page, organization })
   await expect(page).toHaveURL(`/conversations/${items[0]!.id}?channel=whatsapp`);
 });
 
+test("a second tab is signed in and has the drafts, until one of them signs out", async ({
+  page,
+  organization,
+  context,
+  watch,
+}) => {
+  await organization.connect("whatsapp");
+  await organization.customer("whatsapp", { text: "Is the blue one in stock?" });
+  await signIn(page, { organization });
+  await row(page, "Is the blue one").click();
+  await page.getByRole("textbox", { name: text.composer.label }).fill("I was about to say");
+
+  const opened = context.waitForEvent("page");
+  await row(page, "Is the blue one").click({ modifiers: ["ControlOrMeta"] });
+  const second = watch(await opened);
+  const draft = second.getByRole("textbox", { name: text.composer.label });
+  await expect(bubble(second, "Is the blue one")).toBeVisible();
+  await expect(draft).toHaveValue("I was about to say");
+  await draft.fill("I was about to say more");
+  await expect(page.getByRole("textbox", { name: text.composer.label })).toHaveValue("I was about to say more");
+
+  await second.getByRole("button", { name: text.account.signOut }).click();
+  await expect(page.getByRole("button", { name: text.signIn.button })).toBeVisible();
+  expect(await page.evaluate(() => [localStorage.length, sessionStorage.length])).toEqual([0, 0]);
+});
+
+test("a session does not outlive the browser", async ({ page, organization, context }) => {
+  await signIn(page, { organization });
+
+  await context.clearCookies({ name: "console-is-open" });
+  await page.reload();
+
+  await expect(page.getByRole("button", { name: text.signIn.button })).toBeVisible();
+});
+
 test("somebody whose role may not read is told so", async ({ page, organization }) => {
   await page.goto("/");
   await page.getByRole("button", { name: text.signIn.button }).click();
@@ -44,7 +82,7 @@ test("somebody whose role may not read is told so", async ({ page, organization 
 test.describe("sessions", () => {
   test.setTimeout(120_000);
 
-  test("renew by themselves, and lead back to where the person was when they end", async ({ page }) => {
+  test("renew by themselves, and lead back to where the person was when they end", async ({ page, context, watch }) => {
     let system = await System.start("--token-lifetime", "5");
     try {
       const organization = new Organization(system);
@@ -54,9 +92,13 @@ test.describe("sessions", () => {
       await row(page, "Lena Vogt").click();
       await expect(bubble(page, "Good morning")).toBeVisible();
 
-      await page.waitForTimeout(7_000);
+      // Two tabs renew the one session, and neither ends it.
+      const second = watch(await context.newPage());
+      await second.goto(page.url());
+      await page.waitForTimeout(12_000);
       await organization.customer("whatsapp", { text: "Still there?" });
-      await expect(bubble(page, "Still there?")).toBeVisible();
+      for (const tab of [page, second]) await expect(bubble(tab, "Still there?")).toBeVisible();
+      await second.close();
 
       const { pathname } = new URL(page.url());
       await page.getByRole("textbox", { name: text.composer.label }).fill("I was about to say");

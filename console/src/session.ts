@@ -22,7 +22,21 @@ const RENEW_BEFORE_SECS = 60;
 /** Signing out waits no longer than this for the issuer. */
 const REVOKE_WITHIN_MS = 3_000;
 
-/** The signed-in person of this tab, by OpenID Connect: authorization code with PKCE. */
+/** How the keys of signed-in users begin in the storage. */
+const USER_KEY = "oidc.user:";
+/** In the way of whoever renews or ends the session, in any tab. */
+const LOCK = "session";
+/** Lives as long as the browser does: a cookie without a date. */
+const BROWSER_SESSION = "console-is-open=1";
+
+/**
+ * The signed-in person of this browser, by OpenID Connect: authorization code with PKCE.
+ *
+ * The tokens stand in `localStorage`, so that a second tab is signed in. That is as safe as one tab's own storage: only scripts of this
+ * origin can read it, and the Content-Security-Policy lets none run but the console's own, from its own files; what strangers write is
+ * never markup. They do not outlive the browser: a cookie that ends with it, and says nothing, tells the next start to forget them.
+ * One tab renews at a time, since refresh tokens rotate; and signing out empties the storage, which each other tab is told of.
+ */
 export class Session {
   state: SessionState = { kind: "signedOut", reason: "none" };
   private readonly manager: UserManager;
@@ -36,20 +50,23 @@ export class Session {
       redirect_uri: `${window.location.origin}${SIGNED_IN_PATH}`,
       post_logout_redirect_uri: `${window.location.origin}/`,
       scope: config.scope,
-      userStore: new WebStorageStateStore({ store: window.sessionStorage }),
+      userStore: new WebStorageStateStore({ store: window.localStorage }),
       // A token is renewed when a request needs it: no timer, and no frame, which the Content-Security-Policy forbids.
       automaticSilentRenew: false,
     });
   }
 
-  /** Takes up the session of this tab, or finishes the sign-in that led here. */
+  /** Takes up the session of this browser, or finishes the sign-in that led here. */
   async start(): Promise<void> {
+    window.addEventListener("storage", (event) => void this.follow(event));
     try {
       if (window.location.pathname === SIGNED_IN_PATH) {
         const user = await this.manager.signinRedirectCallback();
+        document.cookie = `${BROWSER_SESSION}; path=/; SameSite=Strict`;
         window.history.replaceState(null, "", typeof user.state === "string" ? user.state : "/");
         this.become(user);
       } else {
+        if (!document.cookie.includes(BROWSER_SESSION)) await this.manager.removeUser();
         const user = await this.manager.getUser();
         if (user) this.become(user);
       }
@@ -71,9 +88,13 @@ export class Session {
 
   /** Ends the session, here and at the issuer. */
   async signOut(): Promise<void> {
-    const user = await this.manager.getUser();
-    await this.revoke();
-    window.sessionStorage.clear();
+    const user = await navigator.locks.request(LOCK, async () => {
+      const user = await this.manager.getUser();
+      await this.revoke();
+      window.sessionStorage.clear();
+      window.localStorage.clear();
+      return user;
+    });
     await this.manager.removeUser();
     if (this.config.logoutUrl) {
       window.location.assign(this.config.logoutUrl);
@@ -104,7 +125,6 @@ export class Session {
 
   /** A fresh session from the refresh token; null when the issuer gives none. Fails where it does not answer. */
   renew(): Promise<User | null> {
-    // Refresh tokens rotate: two renewals at once would end the session.
     this.renewal ??= this.renewOnce().finally(() => (this.renewal = null));
     return this.renewal;
   }
@@ -127,15 +147,33 @@ export class Session {
     await Promise.race([revoked, new Promise((resolve) => setTimeout(resolve, REVOKE_WITHIN_MS))]);
   }
 
+  /** Refresh tokens rotate: two renewals at once would end the session. What another tab has renewed meanwhile is fresh enough. */
   private async renewOnce(): Promise<User | null> {
-    const user = await this.manager.getUser();
-    if (!user?.refresh_token) return null;
-    const renewed = await this.manager.signinSilent().catch((error: unknown) => {
-      if (error instanceof ErrorResponse) return null;
-      throw error;
+    const before = await this.manager.getUser();
+    return navigator.locks.request(LOCK, async () => {
+      const user = await this.manager.getUser();
+      if (user && user.access_token !== before?.access_token) return user;
+      if (!user?.refresh_token) return null;
+      const renewed = await this.manager.signinSilent().catch((error: unknown) => {
+        if (error instanceof ErrorResponse) return null;
+        throw error;
+      });
+      if (renewed) this.become(renewed);
+      return renewed;
     });
-    if (renewed) this.become(renewed);
-    return renewed;
+  }
+
+  /** Does what another tab has done: signed out, signed in, or found the session ended. */
+  private async follow({ storageArea, key }: StorageEvent): Promise<void> {
+    if (storageArea !== window.localStorage) return;
+    if (key === null) {
+      window.sessionStorage.clear();
+      this.change({ kind: "signedOut", reason: "none" });
+    } else if (key.startsWith(USER_KEY)) {
+      const user = await this.manager.getUser();
+      if (user) this.become(user);
+      else if (this.state.kind === "signedIn") this.change({ kind: "signedOut", reason: "expired" });
+    }
   }
 
   private become(user: User): void {

@@ -5,7 +5,7 @@ import { Link, useNavigate } from "react-router";
 import { ApiError, explain, type Message } from "../api";
 import { ChannelIcon, channelOf } from "../channel-icon";
 import { useConsole } from "../console-context";
-import { EMPTY_DRAFT, readDraft, writeDraft, type Draft } from "../drafts";
+import { EMPTY_DRAFT, followDraft, readDraft, writeDraft, type Draft } from "../drafts";
 import { useFailure } from "../failure";
 import { unshown } from "../outbox";
 import { isEscape } from "../keyboard";
@@ -44,6 +44,7 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
   useMarkRead(id, messages, conversation.data?.unread, isAtEnd);
   useCanonicalAddress(id, conversation.data?.id);
   useProblem(id, messages);
+  useEffect(() => followDraft(identity, id, setDraft), [identity, id]);
   useEffect(() => {
     if (focusComposer) composer.current?.focus();
   }, [focusComposer]);
