@@ -1,6 +1,6 @@
 import { text } from "../src/text";
 import { PLATFORMS } from "./organization";
-import { bubble, expect, row, signIn, test, write } from "./test";
+import { bubble, expect, leaveList, row, signIn, test, write } from "./test";
 
 /** What the issue promises for what arrives while somebody looks. */
 const SHOWN_WITHIN_MS = 3_000;
@@ -233,6 +233,7 @@ test.describe("an answer", () => {
     await composer.fill("First line");
     await composer.press("Shift+Enter");
     await composer.pressSequentially("second line");
+    await leaveList(page);
     await row(page, "Max Beispiel").click();
     await expect(bubble(page, "Me too")).toBeVisible();
     await expect(composer).toHaveValue("");

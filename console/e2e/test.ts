@@ -89,6 +89,11 @@ export function row(page: Page, words: string | RegExp) {
   return page.getByRole("region", { name: text.list.label }).getByRole("link").filter({ hasText: words });
 }
 
+/** Leaves the list, so that its order is up to date: nothing moves under the pointer. */
+export async function leaveList(page: Page): Promise<void> {
+  await page.getByRole("region", { name: text.thread.label }).hover();
+}
+
 /** Writes into the composer and sends with Enter. */
 export async function write(page: Page, words: string): Promise<void> {
   await page.getByRole("textbox", { name: text.composer.label }).fill(words);

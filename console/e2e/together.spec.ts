@@ -1,6 +1,6 @@
 import { text } from "../src/text";
 import { Organization } from "./organization";
-import { bubble, expect, row, signIn, test, write } from "./test";
+import { bubble, expect, leaveList, row, signIn, test, write } from "./test";
 
 test("two operators see what the other does", async ({ page, otherPage, organization }) => {
   await organization.connect("whatsapp");
@@ -53,6 +53,7 @@ test("after being offline nothing is missing, in or out", async ({ page, context
   await signIn(page, { organization });
   await row(page, "Before").click();
   await expect(bubble(page, "Before")).toBeVisible();
+  await leaveList(page);
 
   await context.setOffline(true);
   await expect(page.getByText(text.errors.offline)).toBeVisible();

@@ -85,6 +85,17 @@ export const text = {
     label: "Conversations",
     unread: (count: number) => `${count >= 99 ? "99+" : count} unread`,
     closed: "Closed",
+    newer: (count: number) => `${count} new`,
+    /** Why a row no longer belongs into the view in which it still stands. */
+    done: {
+      open: "Closed",
+      unread: "Read",
+      mine: "Not yours",
+      problems: "Settled",
+      closed: "Open again",
+      answered: "Answered",
+      other: "No longer here",
+    } satisfies Record<View | "answered" | "other", string>,
     dismiss: "Dismiss",
     dismissNamed: (name: string) => `Dismiss the problem with ${name}`,
     moreProblems: (count: number) => `and ${count} more`,

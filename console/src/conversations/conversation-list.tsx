@@ -1,8 +1,8 @@
 import { useVirtualizer, type Range } from "@tanstack/react-virtual";
 import { defaultRangeExtractor } from "@tanstack/react-virtual";
-import { X } from "lucide-react";
-import { useEffect, useState, type KeyboardEvent, type RefObject } from "react";
-import { flushSync } from "react-dom";
+import { ArrowUp, X } from "lucide-react";
+import { useEffect, useState, useSyncExternalStore, type KeyboardEvent, type RefObject } from "react";
+import { createPortal, flushSync } from "react-dom";
 import { Link, useNavigate } from "react-router";
 import { announce } from "../announcer";
 import { explain, type Conversation } from "../api";
@@ -13,8 +13,9 @@ import { CONTENT_ID, useMenuButton } from "../shell";
 import { text } from "../text";
 import { Empty, Loading, Problem, Skeleton } from "../ui/states";
 import { ConversationRow, nameOf, ROW_HEIGHT } from "./conversation-row";
-import { searchOf, viewOf, type Filter } from "./filter";
+import { isListed, searchOf, viewOf, type Filter } from "./filter";
 import { useConversations, useUpdateConversation } from "./queries";
+import { useStableOrder, type Shown } from "./stable-order";
 import { useIntegrations } from "../settings/queries";
 
 /** More is loaded when this many rows are left below. */
@@ -31,8 +32,14 @@ export function ConversationList({ filter, openId, ref }: Props) {
   const list = useConversations(filter, openId);
   const { query, more } = list;
   const failure = useFailure(query);
+  const { shown, release, leave, handlers } = useStableOrder(query.data?.items);
+  const [header, setHeader] = useState<HTMLElement | null>(null);
+  useEffect(() => {
+    // Where the conversation takes the list's room, nobody points at it any more; the browser does not say so.
+    if (ref.current?.offsetParent === null) leave();
+  }, [openId, leave, ref]);
   const Heading = openId ? "h2" : "h1";
-  const isBlank = query.data?.items.length === 0;
+  const isBlank = shown?.conversations.length === 0;
   useEffect(() => {
     // A filter that matches few gives blank pages before the end.
     if (isBlank) more();
@@ -44,8 +51,9 @@ export function ConversationList({ filter, openId, ref }: Props) {
       id={openId ? undefined : CONTENT_ID}
       tabIndex={-1}
       ref={ref}
+      {...handlers}
     >
-      <header className="pane-header">
+      <header className="pane-header" ref={setHeader}>
         {menuButton}
         <Heading>{titleOf(filter)}</Heading>
       </header>
@@ -53,14 +61,8 @@ export function ConversationList({ filter, openId, ref }: Props) {
       {failure && (
         <Problem message={explain(failure)} onRetry={() => void query.refetch()} isTrying={query.isFetching} />
       )}
-      {query.data && query.data.items.length > 0 && (
-        <Rows
-          conversations={query.data.items}
-          openId={openId}
-          filter={filter}
-          list={list}
-          onNoneLeft={() => ref.current?.focus()}
-        />
+      {shown && !isBlank && (
+        <Rows shown={shown} openId={openId} filter={filter} list={list} header={header} onRelease={release} />
       )}
       {isBlank && (query.data?.next === null ? <NothingListed filter={filter} /> : <Loading />)}
     </section>
@@ -74,15 +76,20 @@ function titleOf(filter: Filter): string {
 }
 
 interface RowsProps {
-  conversations: Conversation[];
+  shown: Shown;
   openId: string | undefined;
   filter: Filter;
   list: ReturnType<typeof useConversations>;
-  /** The row with the focus was the last one. */
-  onNoneLeft: () => void;
+  /** Where it is said that more waits: above the rows, none of which it may cover. */
+  header: HTMLElement | null;
+  /** Brings the order up to date. */
+  onRelease: () => void;
 }
 
-function Rows({ conversations, openId, filter, list, onNoneLeft }: RowsProps) {
+function Rows({ shown, openId, filter, list, header, onRelease }: RowsProps) {
+  const { identity, outbox } = useConsole();
+  const outgoing = useSyncExternalStore(outbox.subscribe, outbox.all);
+  const { conversations, newer, gone } = shown;
   const search = searchOf(filter);
   const [scroller, setScroller] = useState<HTMLDivElement | null>(null);
   const [isScrolled, setIsScrolled] = useState(false);
@@ -112,19 +119,34 @@ function Rows({ conversations, openId, filter, list, onNoneLeft }: RowsProps) {
     if (!list.moreFailed && last >= conversations.length - LOAD_AHEAD_ROWS) more();
   }, [last, conversations.length, more, list.moreFailed]);
 
+  const focusOn = (id: string) => {
+    // At once, so that the next key already finds the focus where this one has led.
+    flushSync(() => setFocusedId(id));
+    scroller?.querySelector<HTMLElement>(`[data-id="${id}"]`)?.focus({ preventScroll: true });
+  };
   const focus = (index: number) => {
     const target = Math.max(0, Math.min(conversations.length - 1, index));
     const id = conversations[target]?.id;
     if (id === undefined) return;
-    // At once, so that the next key already finds the focus where this one has led.
-    flushSync(() => setFocusedId(id));
-    scroller?.querySelector<HTMLElement>(`[data-id="${id}"]`)?.focus({ preventScroll: true });
+    focusOn(id);
     virtualizer.scrollToIndex(target);
   };
-  const onDismissed = (index: number) => {
-    announce(text.list.dismissed);
-    if (conversations.length === 1) onNoneLeft();
-    else focus(index + 1 < conversations.length ? index + 1 : index - 1);
+  const showNewer = () => {
+    const newest = list.query.data?.items[0]?.id;
+    flushSync(onRelease);
+    if (newest !== undefined) focusOn(newest);
+    virtualizer.scrollToOffset(0);
+  };
+  const doneOf = (conversation: Conversation) => {
+    if (!gone.has(conversation.id) && isListed(filter, conversation, identity.user)) return undefined;
+    const view = viewOf(filter) ?? "other";
+    const isAnswered = view === "unread" && conversation.lastMessage.sender === "operator";
+    return text.list.done[isAnswered ? "answered" : view];
+  };
+  const onScroll = (top: number) => {
+    setIsScrolled(top > ROW_HEIGHT / 2);
+    // Who scrolls to the top wants to see what is new.
+    if (top === 0) onRelease();
   };
   const onKeyDown = (event: KeyboardEvent) => {
     const from = indexOf((event.target as HTMLElement).dataset["id"]);
@@ -141,58 +163,75 @@ function Rows({ conversations, openId, filter, list, onNoneLeft }: RowsProps) {
   };
 
   return (
-    <div
-      className="rows"
-      ref={setScroller}
-      onScroll={(event) => setIsScrolled(event.currentTarget.scrollTop > ROW_HEIGHT / 2)}
-    >
-      <ul style={{ height: virtualizer.getTotalSize() }} onKeyDown={onKeyDown}>
-        {rows.map(({ key, index, start }) => {
-          const conversation = conversations[index];
-          return (
-            conversation && (
-              <li
-                key={key}
-                aria-setsize={next ? -1 : conversations.length}
-                aria-posinset={index + 1}
-                style={{ transform: `translateY(${start}px)` }}
-              >
-                <ConversationRow
-                  conversation={conversation}
-                  to={`/conversations/${conversation.id}${search}`}
-                  isOpen={conversation.id === openId}
-                  isReachable={index === reachable}
-                  onFocus={() => setFocusedId(conversation.id)}
-                />
-                {filter.problem && conversation.problem && (
-                  <DismissButton
+    <>
+      <div
+        className="rows"
+        ref={setScroller}
+        onScroll={(event) => onScroll(event.currentTarget.scrollTop)}
+        onWheel={({ deltaY, currentTarget }) => deltaY < 0 && currentTarget.scrollTop === 0 && onRelease()}
+      >
+        <ul style={{ height: virtualizer.getTotalSize() }} onKeyDown={onKeyDown}>
+          {rows.map(({ key, index, start }) => {
+            const conversation = conversations[index];
+            return (
+              conversation && (
+                <li
+                  key={key}
+                  aria-setsize={next ? -1 : conversations.length}
+                  aria-posinset={index + 1}
+                  style={{ transform: `translateY(${start}px)` }}
+                >
+                  <ConversationRow
                     conversation={conversation}
+                    to={`/conversations/${conversation.id}${search}`}
+                    isOpen={conversation.id === openId}
                     isReachable={index === reachable}
-                    onDismissed={() => onDismissed(index)}
+                    sending={outgoing.findLast(
+                      ({ conversationId, state }) =>
+                        conversationId === conversation.id && (state === "sending" || state === "unanswered"),
+                    )}
+                    done={doneOf(conversation)}
+                    onFocus={() => setFocusedId(conversation.id)}
                   />
-                )}
-              </li>
-            )
-          );
-        })}
-      </ul>
-      {list.moreFailed ? (
-        <Problem message={text.list.moreFailed} onRetry={more} />
-      ) : (
-        next && <Loading label={text.list.loadingMore} />
-      )}
-    </div>
+                  {filter.problem && conversation.problem && (
+                    <DismissButton
+                      conversation={conversation}
+                      isReachable={index === reachable}
+                      onDismiss={() => focusOn(conversation.id)}
+                    />
+                  )}
+                </li>
+              )
+            );
+          })}
+        </ul>
+        {list.moreFailed ? (
+          <Problem message={text.list.moreFailed} onRetry={more} />
+        ) : (
+          next && <Loading label={text.list.loadingMore} />
+        )}
+      </div>
+      {newer > 0 &&
+        header &&
+        createPortal(
+          <button type="button" className="button newer" onClick={showNewer}>
+            {text.list.newer(newer)} <ArrowUp aria-hidden />
+          </button>,
+          header,
+        )}
+    </>
   );
 }
 
 interface DismissProps {
   conversation: Conversation;
   isReachable: boolean;
-  onDismissed: () => void;
+  /** The button goes, and the row stays: the focus goes there. */
+  onDismiss: () => void;
 }
 
 /** Takes a conversation out of the problems, from its row. */
-function DismissButton({ conversation, isReachable, onDismissed }: DismissProps) {
+function DismissButton({ conversation, isReachable, onDismiss }: DismissProps) {
   const update = useUpdateConversation(conversation.id);
   const name = text.list.dismissNamed(withoutOverrides(nameOf(conversation.customer)));
   return (
@@ -203,8 +242,12 @@ function DismissButton({ conversation, isReachable, onDismissed }: DismissProps)
       title={update.isError ? explain(update.error) : text.list.dismiss}
       tabIndex={isReachable ? 0 : -1}
       onClick={() => {
-        // Also when the row is gone by then: the focus has to go somewhere.
-        update.mutateAsync({ problem: null }).then(onDismissed, (error: unknown) => announce(explain(error)));
+        onDismiss();
+        // Also where the button is gone by then.
+        update.mutateAsync({ problem: null }).then(
+          () => announce(text.list.dismissed),
+          (error: unknown) => announce(explain(error)),
+        );
       }}
     >
       <X aria-hidden />

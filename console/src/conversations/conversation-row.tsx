@@ -1,7 +1,8 @@
-import { CircleHelp, TriangleAlert } from "lucide-react";
+import { Check, CircleHelp, Clock3, TriangleAlert } from "lucide-react";
 import { Link } from "react-router";
 import type { Conversation, Customer } from "../api";
 import { ChannelIcon, channelOf } from "../channel-icon";
+import type { Outgoing } from "../outbox";
 import { Foreign } from "../plain-text";
 import { text } from "../text";
 import { exactTime, relativeTime, useNow } from "../time";
@@ -14,13 +15,19 @@ interface Props {
   to: string;
   isOpen: boolean;
   isReachable: boolean;
+  /** What is being sent in it. */
+  sending?: Outgoing | undefined;
+  /** Why it no longer belongs into the list, where it still stands. */
+  done?: string | undefined;
   onFocus: () => void;
 }
 
-export function ConversationRow({ conversation, to, isOpen, isReachable, onFocus }: Props) {
+export function ConversationRow({ conversation, to, isOpen, isReachable, sending, done, onFocus }: Props) {
   const now = useNow();
   const { lastMessage, unread, unreadCount, customer, status, problem } = conversation;
   const channel = channelOf(conversation);
+  const timestamp = sending ? new Date(sending.createdAt).toISOString() : lastMessage.timestamp;
+  const sender = sending ? "operator" : lastMessage.sender;
   const prefix = { operator: `${text.list.team}: `, ai: `${text.list.automatic}: `, customer: "", system: "" };
   return (
     <Link
@@ -37,12 +44,13 @@ export function ConversationRow({ conversation, to, isOpen, isReachable, onFocus
         <Foreign>{nameOf(customer)}</Foreign>
         <span className="visually-hidden">, {text.nav.channel(channel)}</span>
       </span>
-      <time className="row-time" dateTime={lastMessage.timestamp} title={exactTime(lastMessage.timestamp)}>
-        {relativeTime(lastMessage.timestamp, now)}
+      <time className="row-time" dateTime={timestamp} title={exactTime(timestamp)}>
+        {relativeTime(timestamp, now)}
       </time>
       <span className="row-preview">
-        {prefix[lastMessage.sender]}
-        <Foreign>{lastMessage.text}</Foreign>
+        {sending && <Clock3 aria-label={text.thread.status.sending} />}
+        {prefix[sender]}
+        <Foreign>{sending?.text ?? lastMessage.text}</Foreign>
       </span>
       <span className="row-marks">
         {problem && (
@@ -51,7 +59,12 @@ export function ConversationRow({ conversation, to, isOpen, isReachable, onFocus
             {text.list.problem[problem.kind]}
           </span>
         )}
-        {status === "closed" && <span className="chip">{text.list.closed}</span>}
+        {done !== undefined && (
+          <span className="chip done-mark">
+            <Check aria-hidden /> {done}
+          </span>
+        )}
+        {status === "closed" && done === undefined && <span className="chip">{text.list.closed}</span>}
         {unread && (
           <span className="badge">
             <span aria-hidden>{unreadCount > 98 ? "99+" : unreadCount}</span>

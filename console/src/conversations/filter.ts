@@ -1,3 +1,4 @@
+import type { Conversation } from "../api";
 import type { paths } from "../openapi";
 
 type Query = NonNullable<paths["/api/v1/conversations"]["get"]["parameters"]["query"]>;
@@ -37,6 +38,18 @@ export function filterOf(parameters: URLSearchParams): Filter {
 export function searchOf(filter: Filter): string {
   const entries = Object.entries(filter).map(([name, value]) => [name, String(value)]);
   return entries.length ? `?${new URLSearchParams(entries).toString()}` : "";
+}
+
+/** Whether a conversation belongs into the list, as far as it is known. */
+export function isListed(filter: Filter, conversation: Conversation, me: string): boolean {
+  const { status, unread, assignedTo, label, problem } = filter;
+  return (
+    (status === undefined || conversation.status === status) &&
+    (!unread || conversation.unread) &&
+    (assignedTo === undefined || conversation.assignedTo === (assignedTo === "me" ? me : assignedTo)) &&
+    (label === undefined || conversation.labels.includes(label)) &&
+    (!problem || conversation.problem !== null)
+  );
 }
 
 export function viewOf(filter: Filter): View | null {

@@ -256,9 +256,14 @@ export function shownMessage(queries: QueryClient, id: string, messageId: string
   return list?.items.find((message) => message.id === messageId);
 }
 
-/** Shows a message that the server has answered with. */
-export function tellMessage(queries: QueryClient, id: string, message: Message): void {
-  queries.setQueryData<PagedList<Message>>(threadKey(id), (list) => list && upsert(byTime, list, message));
+/** Shows a message that the server has answered with: in its thread, and in the rows of its conversation. */
+export function tellMessage(queries: QueryClient, conversationId: string, message: Message): void {
+  queries.setQueryData<PagedList<Message>>(threadKey(conversationId), (list) => list && upsert(byTime, list, message));
+  const { id, type, text, sender, timestamp, status, error } = message;
+  tellLists(queries, conversationId, (held) => {
+    if (text === null || timestamp < held.lastMessage.timestamp) return held;
+    return { ...held, lastMessage: { id, type, text, sender, timestamp, status, error } };
+  });
   refreshLists(queries);
 }
 
