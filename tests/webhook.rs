@@ -3,7 +3,7 @@
 use ::shared::{platform::Platform, webhook_token::WebhookKeys};
 use axum::body::Bytes;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use emulator::template::secret_arn;
+use emulator::arn::secret_arn;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};

@@ -34,7 +34,10 @@ use aws_smithy_types::{
     config_bag::{Storable, StoreReplace},
 };
 use dynoxide::Database;
-use emulator::template::{self, Emulation, REGION, Table as Definition};
+use emulator::{
+    arn::REGION,
+    template::{self, Emulation, Table as Definition},
+};
 use serde_json::{Value, json};
 use shared::{
     aws,

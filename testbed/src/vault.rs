@@ -1,7 +1,7 @@
 //! A vault on the KMS emulator.
 
+use emulator::arn::KEY_ID;
 pub use emulator::kms::Kms;
-use emulator::template::KEY_ID;
 use shared::{aws, vault::Vault};
 use tokio::net::TcpListener;
 

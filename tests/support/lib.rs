@@ -28,7 +28,7 @@ use axum::{
 };
 use canaries::Canaries;
 use client::Client;
-use emulator::{authorizer::SigningKey, template::secret_arn};
+use emulator::{arn::secret_arn, authorizer::SigningKey};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use shared::webhook_token::WebhookKeys;

@@ -12,7 +12,7 @@ use std::{
 
 use axum::http::HeaderMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use emulator::template::secret_arn;
+use emulator::arn::secret_arn;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use support::{Rig, Setup, canaries::Canaries, command, eventually, target_folder, workspace};

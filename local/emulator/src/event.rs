@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-use crate::template::ACCOUNT_ID;
+use crate::arn::ACCOUNT_ID;
 
 /// `12/Mar/2026:19:03:58 +0000`
 const CLF: &[BorrowedFormatItem<'_>] =

@@ -22,12 +22,12 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 use crate::{
+    arn::table_arn,
     cloudwatch::CloudWatch,
     connection::cut,
     event::json_response,
     forward::{BODY_LIMIT_BYTES, operation},
     iam::{Service, acts_on_the_table},
-    template::table_arn,
 };
 
 /// Longer than the functions wait for one attempt of a call (1.5 s).

@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use crate::{
     cloudwatch::CloudWatch,
     event::{self, Request, json_response},
-    runtime::{Failure, Lambda},
+    lambda::{Failure, Lambda},
 };
 
 /// Lambda takes no larger event.

@@ -25,7 +25,7 @@ use crate::{
     authorizer::{Refusal, SigningKey, claims_as_strings},
     cloudwatch::CloudWatch,
     event::{self, Request, json_response, percent_decode},
-    runtime::{Failure, Lambda},
+    lambda::{Failure, Lambda},
     template::{API_ID, Api, Authorizer, Cors, Route},
 };
 

@@ -23,8 +23,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
+    arn::{ACCOUNT_ID, REGION, key_arn, table_arn},
     forward::BODY_LIMIT_BYTES,
-    template::{ACCOUNT_ID, REGION, key_arn, table_arn},
 };
 
 const VIA_SERVICE: &str = "kms:ViaService";

@@ -22,7 +22,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use crate::template::{ACCOUNT_ID, KEY_ID, REGION, key_arn};
+use crate::arn::{ACCOUNT_ID, KEY_ID, REGION, key_arn};
 
 /// The first byte of a ciphertext.
 const FORMAT: u8 = 1;

@@ -2,6 +2,7 @@
 //! Secrets Manager, around the real function binaries.
 
 pub mod alarms;
+pub mod arn;
 pub mod authorizer;
 pub mod cloudwatch;
 pub mod connection;
@@ -14,9 +15,9 @@ pub mod function_url;
 pub mod gateway;
 pub mod iam;
 pub mod kms;
+pub mod lambda;
 pub mod meter;
 pub mod metrics;
-pub mod runtime;
 pub mod secrets;
 pub mod table;
 pub mod template;

@@ -5,8 +5,8 @@
 use axum::Router;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use emulator::{
+    arn::{KEY_ID, REGION},
     kms::Kms,
-    template::{KEY_ID, REGION},
 };
 use shared::{
     aws, config, http,

@@ -11,15 +11,15 @@ use axum::{
     routing::{get, post},
 };
 use emulator::{
+    arn::secret_arn,
     cloudwatch::CloudWatch,
     event::{json_response, query_parameters},
     faults::Faults,
     iam::{Guard, Service},
     kms::Kms,
+    lambda::{Failure, Lambda},
     meter::Meter,
-    runtime::{Failure, Lambda},
     secrets::Secrets,
-    template::secret_arn,
 };
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, fs, path::Path, time::Duration};
 
 use axum::{body::Bytes, http::Request};
 use client::Client;
-use emulator::{cloudwatch::CloudWatch, runtime::Lambda, template::Function};
+use emulator::{cloudwatch::CloudWatch, lambda::Lambda, template::Function};
 use serde::Serialize;
 use serde_json::{Value, json};
 

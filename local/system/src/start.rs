@@ -11,6 +11,7 @@ use std::{
 
 use axum::{Router, serve::ListenerExt as _};
 use emulator::{
+    arn::secret_arn,
     authorizer::SigningKey,
     cloudwatch::CloudWatch,
     connection,
@@ -20,8 +21,8 @@ use emulator::{
     gateway::Gateway,
     iam::{Guard, Service},
     kms::Kms,
+    lambda::Lambda,
     meter::Meter,
-    runtime::Lambda,
     secrets::Secrets,
     table,
     template::{self, AUDIENCE, Authorizer, Emulation, System},
@@ -240,7 +241,7 @@ fn open_secrets(data: &DataFolder, system: &System, webhook_secret: Option<&str>
     let file = data.file(state::SECRETS_FILE);
     let kept = Secrets::open(file.clone()).and_then(|secrets| {
         if let Some(text) = webhook_secret {
-            secrets.put(&template::secret_arn(WEBHOOK_SECRET), text)?;
+            secrets.put(&secret_arn(WEBHOOK_SECRET), text)?;
         }
         system.secrets.iter().try_for_each(|arn| secrets.create(arn))?;
         Ok(secrets)

@@ -1,17 +1,46 @@
-//! Reads alarms and metric filters, every intrinsic function in them already resolved.
+//! Alarms and metric filters.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{as_number, as_text, members, only_keys, wrong};
+use super::{
+    Template,
+    yaml::{as_number, as_text, members, only_keys, wrong},
+};
 use crate::{
     alarms::{Alarm, Comparison, Query, Statistic},
     error::Result,
     metrics::{Metric, MetricFilter},
 };
 
-pub(super) fn read(name: &str, alarm: &Value, place: &str) -> Result<Alarm> {
+impl Template<'_> {
+    pub(super) fn alarm(&self, id: &str, properties: &Value, place: &str) -> Result<Alarm> {
+        let mut properties = properties.clone();
+        // Who is told has no meaning on one machine.
+        for key in ["AlarmActions", "OKActions"] {
+            properties.as_object_mut().map(|properties| properties.remove(key));
+        }
+        read(id, &self.required(&properties, place)?, place)
+    }
+
+    pub(super) fn metric_filter(&self, properties: &Value, place: &str) -> Result<MetricFilter> {
+        let filter = self.required(properties, place)?;
+        only_keys(&filter, place, &["LogGroupName", "FilterPattern", "MetricTransformations"])?;
+        let logs = &self.document["Globals"]["Function"]["LoggingConfig"]["LogGroup"];
+        if self.resolve(logs, "Globals.Function.LoggingConfig.LogGroup")?.as_ref() != Some(&filter["LogGroupName"]) {
+            return Err(wrong(&format!("{place}.LogGroupName"), "is not that of the functions"));
+        }
+        let [transformation] = &filter["MetricTransformations"].as_array().map(Vec::as_slice).unwrap_or_default()
+        else {
+            return Err(wrong(&format!("{place}.MetricTransformations"), "should be one"));
+        };
+        read_filter(&filter["FilterPattern"], transformation, place)
+    }
+}
+
+/// Every intrinsic function is resolved already.
+fn read(name: &str, alarm: &Value, place: &str) -> Result<Alarm> {
     const COMMON: [&str; 6] = [
         "AlarmDescription",
         "EvaluationPeriods",
@@ -136,7 +165,7 @@ fn read_statistic(statistic: &Value, place: &str) -> Result<Statistic> {
 }
 
 /// `{ $.level = "ERROR" }`.
-pub(super) fn read_filter(pattern: &Value, transformation: &Value, place: &str) -> Result<MetricFilter> {
+fn read_filter(pattern: &Value, transformation: &Value, place: &str) -> Result<MetricFilter> {
     let pattern = as_text(pattern, &format!("{place}.FilterPattern"))?;
     let compared = || {
         let (field, text) = pattern.strip_prefix("{ $.")?.strip_suffix("\" }")?.split_once(" = \"")?;

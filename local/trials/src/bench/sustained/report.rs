@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use emulator::runtime::{ENVIRONMENTS, WEBHOOK_ENVIRONMENTS};
+use emulator::lambda::{ENVIRONMENTS, WEBHOOK_ENVIRONMENTS};
 use serde::Serialize;
 
 use super::{
