@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Account, Health, Platform, Settings, messages::Sent};
+use super::{
+    Account, Platform,
+    control::{Health, Settings},
+    messages::Sent,
+};
 
 /// Smaller timestamps are seconds, others milliseconds.
 const SECONDS_BELOW: i64 = 100_000_000_000;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Account, inbound::Shown, messages::Sent};
+use super::{Account, messages::Sent};
 
 /// The conversations, by account and customer.
 #[derive(Debug, Default)]
@@ -56,6 +56,14 @@ pub(super) enum Change {
     Reaction { target: String, emoji: Option<String> },
     Edit { target: String, text: String },
     Unsend { target: String },
+}
+
+/// What a customer did, as the phone shows it.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) customer: String,
+    pub(super) name: Option<String>,
+    pub(super) change: Change,
 }
 
 impl Message {
