@@ -6,6 +6,7 @@ pub mod control;
 pub mod error;
 pub mod functions;
 pub mod issuer;
+mod listen;
 pub mod replay;
 pub mod start;
 pub mod state;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     error::{Error, Result},
+    listen::{address, private_listener, serve},
     start::{self, Options},
     state,
 };
@@ -80,13 +81,13 @@ pub async fn run(replay: &Replay, options: &Options, say: impl Fn(&str)) -> Resu
     let logs = options.data.join(state::LOGS_FOLDER);
     let cannot_write = |source| Error::File { action: "write", path: logs.clone(), source };
     fs::create_dir_all(&logs).map_err(cannot_write)?;
-    let listener = start::private_listener("the Lambda Runtime API")?;
-    let runtime_api = start::address(&listener)?;
+    let listener = private_listener("the Lambda Runtime API")?;
+    let runtime_api = address(&listener)?;
     let nobody_watches = CloudWatch::default();
     let lambda =
         Lambda::new(&[(function, binary)], None, &runtime_api, &BTreeMap::new(), &logs, false, &nobody_watches)
             .map_err(cannot_write)?;
-    start::serve(listener, lambda.runtime_api())?;
+    serve(listener, lambda.runtime_api())?;
     let tally = to_the_end(replay, &lambda, &logs).await;
     lambda.stop().await;
     tally
