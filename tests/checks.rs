@@ -78,7 +78,7 @@ async fn each_integration_is_checked_once_a_day() {
 }
 
 #[tokio::test]
-async fn a_refused_key_turns_the_integration_to_error_and_a_good_one_back() {
+async fn refused_key_sets_error_and_a_good_one_clears_it() {
     let rig = own_rig(Setup::default());
     let (organization, account) = Organization::with(&rig, "whatsapp").await;
     check(&rig).await;
@@ -107,7 +107,7 @@ async fn a_refused_key_turns_the_integration_to_error_and_a_good_one_back() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_points_elsewhere_is_repaired_only_where_the_admin_allowed_it() {
+async fn misdirected_webhook_is_repaired_only_where_allowed() {
     let rig = own_rig(Setup::default());
     let (organization, account) = Organization::with(&rig, "whatsapp").await;
     point_elsewhere(&rig, &account).await;

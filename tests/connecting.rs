@@ -95,7 +95,7 @@ async fn assert_claimable(rig: &Rig, platform: &'static str, account: &str) {
 }
 
 #[test]
-fn each_platform_connects_with_its_key_masked_and_a_webhook_token_of_its_own() {
+fn each_platform_connects_with_masked_key_and_own_token() {
     run(async |rig| {
         let organization = Organization::new(rig).await;
         let mut tokens = BTreeSet::new();
@@ -151,7 +151,7 @@ fn what_was_connected_receives_and_replies() {
 }
 
 #[test]
-fn a_limited_or_blocked_account_connects_and_says_why_it_cannot_send() {
+fn limited_account_connects_and_says_why_it_cannot_send() {
     run(async |_| {
         let rig = own_rig(Setup::default());
         for (health, status) in [("LIMITED", "limited"), ("BLOCKED", "blocked")] {
@@ -204,7 +204,7 @@ fn a_key_of_another_account_connects_nothing() {
 }
 
 #[test]
-fn an_account_that_another_organization_has_connected_stays_theirs() {
+fn account_of_another_organization_stays_theirs() {
     run(async |rig| {
         for platform in PLATFORMS {
             let (owner, account) = Organization::with(rig, platform).await;
@@ -224,7 +224,7 @@ fn an_account_that_another_organization_has_connected_stays_theirs() {
 }
 
 #[test]
-fn of_two_organizations_that_connect_one_account_at_once_one_gets_it() {
+fn racing_organizations_get_an_account_once() {
     run(async |rig| {
         for _ in 0..3 {
             let account = new_account();
@@ -264,7 +264,7 @@ fn faults() -> Vec<(&'static str, &'static str, Fault)> {
 }
 
 #[test]
-fn a_first_connection_that_fails_leaves_nothing_and_the_account_free() {
+fn failed_first_connection_leaves_the_account_free() {
     run(async |rig| {
         let attempts = faults().into_iter().map(async |(platform, call, (name, calls, status, code))| {
             let organization = Organization::new(rig).await;
@@ -283,7 +283,7 @@ fn a_first_connection_that_fails_leaves_nothing_and_the_account_free() {
 }
 
 #[test]
-fn a_working_integration_survives_attempts_to_connect_again_that_fail() {
+fn working_integration_survives_failed_reconnection() {
     run(async |rig| {
         let attempts = faults().into_iter().map(async |(platform, call, (name, calls, status, code))| {
             let (organization, account) = Organization::with(rig, platform).await;
@@ -308,7 +308,7 @@ fn a_working_integration_survives_attempts_to_connect_again_that_fail() {
 }
 
 #[test]
-fn a_provider_that_does_not_answer_ends_an_attempt_in_time_and_leaves_the_account_free() {
+fn silent_provider_ends_the_attempt_and_frees_the_account() {
     run(async |rig| {
         let attempts = ["health_status", "webhook"].map(async |call| {
             let organization = Organization::new(rig).await;
@@ -416,7 +416,7 @@ fn a_test_that_cannot_reach_the_provider_changes_nothing() {
 }
 
 #[test]
-fn a_webhook_that_points_elsewhere_is_told_and_connecting_again_brings_it_back() {
+fn misdirected_webhook_is_reported_and_reconnecting_fixes_it() {
     run(async |rig| {
         let (organization, account) = Organization::with(rig, "whatsapp").await;
         register_elsewhere(rig, "whatsapp", &account.id).await;
@@ -433,7 +433,7 @@ fn a_webhook_that_points_elsewhere_is_told_and_connecting_again_brings_it_back()
 }
 
 #[test]
-fn a_key_that_is_refused_while_sending_is_told_to_the_admin_and_a_new_connection_mends_it() {
+fn key_refused_while_sending_is_reported_until_reconnected() {
     run(async |rig| {
         let (organization, account) = Organization::with(rig, "facebook").await;
         account.customer_writes("7301122334455667", "Hello").await;
@@ -455,7 +455,7 @@ fn a_key_that_is_refused_while_sending_is_told_to_the_admin_and_a_new_connection
 }
 
 #[test]
-fn what_is_disconnected_neither_receives_nor_sends_and_keeps_its_history_and_its_account() {
+fn disconnected_keeps_history_and_account_and_does_nothing() {
     run(async |rig| {
         for platform in PLATFORMS {
             let (organization, account) = Organization::with(rig, platform).await;
@@ -516,7 +516,7 @@ fn what_is_disconnected_connects_again_with_its_stored_key() {
 }
 
 #[test]
-fn a_webhook_that_was_moved_is_registered_again_with_the_stored_key() {
+fn moved_webhook_is_registered_again_with_the_stored_key() {
     run(async |rig| {
         let (organization, account) = Organization::with(rig, "whatsapp").await;
         let ours = registered(rig, "whatsapp", &account.id).await;
@@ -582,7 +582,7 @@ fn a_new_key_is_sealed_anew_and_the_same_stays_as_it_is() {
 }
 
 #[test]
-fn another_account_takes_the_place_of_the_first_which_becomes_free() {
+fn other_account_replaces_the_first_which_becomes_free() {
     run(async |rig| {
         for platform in PLATFORMS {
             let (organization, first) = Organization::with(rig, platform).await;
@@ -638,7 +638,7 @@ fn what_is_deleted_is_forgotten_but_for_its_conversations() {
 }
 
 #[test]
-fn where_nothing_is_connected_there_is_nothing_to_test_disconnect_or_delete() {
+fn unconnected_platform_cannot_be_tested_or_deleted() {
     run(async |rig| {
         let organization = Organization::new(rig).await;
         assert_eq!(organization.get("/api/v1/social-integrations").await["items"], json!([]));
@@ -676,7 +676,7 @@ fn only_an_admin_changes_integrations() {
 }
 
 #[test]
-fn two_attempts_of_one_organization_at_once_end_in_one_working_integration() {
+fn racing_attempts_end_in_one_working_integration() {
     run(async |rig| {
         let organization = Organization::new(rig).await;
         let account = new_account();

@@ -213,7 +213,7 @@ fn pages_stay_right_while_messages_arrive() {
 }
 
 #[test]
-fn messages_are_paged_newest_first_and_stay_right_while_messages_arrive() {
+fn message_pages_stay_right_while_messages_arrive() {
     run(async |rig| {
         let (organization, account) = Organization::with(rig, "facebook").await;
         for number in 0..23 {
@@ -602,7 +602,7 @@ fn a_message_recorded_again_is_the_first_one() {
 }
 
 #[test]
-fn the_same_message_id_of_another_customer_or_channel_is_another_message() {
+fn same_id_of_another_customer_is_another_message() {
     run(async |rig| {
         let organization = Organization::new(rig).await;
         for (channel, customer) in [("website", "visitor-1"), ("website", "visitor-2"), ("phone", "visitor-1")] {

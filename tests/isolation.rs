@@ -272,7 +272,7 @@ fn is_nothing(operation: &Operation, owner: &Owner<'_>, answer: &Answer) -> bool
 }
 
 #[test]
-fn no_operation_shows_or_changes_anything_of_another_organization() {
+fn no_operation_crosses_organizations() {
     run(async |rig| {
         let owner = Owner::new(rig).await;
         let before = owner.snapshot().await;
@@ -317,7 +317,7 @@ async fn busy_stranger<'a>(rig: &'a Rig, platform: &'static str) -> (Organizatio
 }
 
 #[test]
-fn ids_of_another_organization_are_worth_nothing_in_a_conversation_of_ones_own() {
+fn foreign_ids_are_worthless_in_an_own_conversation() {
     run(async |rig| {
         let owner = Owner::new(rig).await;
         let before = owner.snapshot().await;
@@ -387,7 +387,7 @@ fn a_webhook_token_delivers_for_its_own_account_only() {
 }
 
 #[test]
-fn what_two_accounts_receive_alike_is_kept_in_quarantine_for_each() {
+fn ambiguous_delivery_is_quarantined_for_each_account() {
     run(async |rig| {
         let (_, first) = Organization::with(rig, "whatsapp").await;
         let (_, second) = Organization::with(rig, "whatsapp").await;
@@ -402,7 +402,7 @@ fn what_two_accounts_receive_alike_is_kept_in_quarantine_for_each() {
 }
 
 #[test]
-fn a_delivery_about_an_own_account_changes_no_message_of_another_organization() {
+fn own_delivery_changes_no_foreign_message() {
     run(async |rig| {
         let owner = Owner::new(rig).await;
         let before = owner.snapshot().await;
@@ -491,7 +491,7 @@ fn a_sealed_key_that_is_moved_in_the_table_opens_nothing() {
 }
 
 #[test]
-fn a_sealed_key_of_another_platform_of_the_same_organization_opens_nothing_either() {
+fn sealed_key_of_another_platform_opens_nothing() {
     run(async |rig| {
         let owner = Owner::new(rig).await;
         let whatsapp = integration_item(rig, &owner.organization.id, "whatsapp").await;
@@ -513,7 +513,7 @@ fn a_sealed_key_of_another_platform_of_the_same_organization_opens_nothing_eithe
 }
 
 #[test]
-fn a_whole_integration_that_is_copied_to_another_organization_opens_nothing() {
+fn copied_integration_opens_nothing() {
     run(async |rig| {
         let owner = Owner::new(rig).await;
         for platform in PLATFORMS {

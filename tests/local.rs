@@ -128,7 +128,7 @@ fn many(account: &Account<'_>, count: usize) -> Value {
 }
 
 #[tokio::test]
-async fn a_function_that_is_killed_at_work_fails_that_request_only_and_the_repetition_stores_everything_once() {
+async fn killed_function_fails_one_request_and_repeating_stores_once() {
     const COUNT: usize = 800;
     let rig = own_rig(Setup::default());
     let (organization, account) = Organization::with(&rig, "whatsapp").await;
@@ -199,7 +199,7 @@ async fn fresh_forgets_everything() {
 }
 
 #[tokio::test]
-async fn keys_that_were_sealed_with_another_encryption_key_are_told_to_the_admin() {
+async fn keys_sealed_under_another_root_key_are_reported() {
     let mut rig = own_rig(Setup::default());
     let (remembered, account) = {
         let (organization, account) = Organization::with(&rig, "whatsapp").await;
@@ -250,7 +250,7 @@ fn a_port_in_use_is_named_with_what_wanted_it_and_the_flag() {
 }
 
 #[test]
-fn an_encryption_key_of_another_length_is_refused_without_being_shown() {
+fn encryption_key_of_wrong_length_is_refused_unshown() {
     build_functions();
     let folder = tempfile::tempdir().unwrap();
     for key in ["", "too-short", "thirty-three-bytes-are-one-too-many!", "ä-is-two-bytes-so-32-characters!"] {
@@ -266,7 +266,7 @@ fn an_encryption_key_of_another_length_is_refused_without_being_shown() {
 }
 
 #[test]
-fn with_json_the_first_line_says_where_everything_is_and_nothing_else_is_printed() {
+fn json_prints_one_line_with_all_addresses() {
     build_functions();
     let folder = tempfile::tempdir().unwrap();
     let log = fs::File::create(folder.path().join("rig.log")).unwrap();

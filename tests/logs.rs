@@ -72,7 +72,7 @@ async fn traffic(rig: &Rig, organization: &Organization<'_>) {
 }
 
 #[tokio::test]
-async fn a_log_says_what_happened_and_nothing_that_belongs_to_somebody() {
+async fn log_says_what_happened_and_nothing_private() {
     let rig = own_rig(Setup::default());
     let organization = Organization::new(&rig).await;
     traffic(&rig, &organization).await;

@@ -158,7 +158,7 @@ async fn an_event_costs_the_same_however_much_is_there() {
 }
 
 #[tokio::test]
-async fn a_delivery_of_many_updates_costs_no_more_than_each_of_them_alone() {
+async fn delivery_of_many_updates_costs_no_more_than_single_ones() {
     let rig = own_rig(Setup::default());
     let (_, account) = Organization::with(&rig, "whatsapp").await;
     let customers: Vec<String> = (0..20).map(|number| format!("49170{number:07}")).collect();

@@ -41,7 +41,7 @@ async fn put_with(rig: &Rig, mut item: Value, body: &str) {
 }
 
 #[test]
-fn an_admin_sees_what_waits_on_the_own_accounts_newest_first_page_by_page() {
+fn admin_pages_through_own_quarantine_newest_first() {
     run(async |rig| {
         let (organization, account) = Organization::with(rig, "whatsapp").await;
         let (other, _) = Organization::with(rig, "whatsapp").await;
@@ -95,7 +95,7 @@ fn what_is_not_understood_yet_stays_with_its_reason() {
 }
 
 #[test]
-fn what_is_understood_now_finds_its_place_and_a_second_replay_changes_nothing() {
+fn replay_stores_once_what_is_understood_now() {
     run(async |rig| {
         for platform in ["whatsapp", "instagram", "facebook"] {
             let (organization, account) = Organization::with(rig, platform).await;
@@ -145,7 +145,7 @@ fn a_replay_of_a_disconnected_integration_loses_nothing() {
 }
 
 #[test]
-fn what_another_organizations_token_brought_is_nobodys_to_see_or_replay() {
+fn entry_brought_by_a_foreign_token_is_hidden() {
     run(async |rig| {
         let (victim, target) = Organization::with(rig, "whatsapp").await;
         let (attacker, account) = Organization::with(rig, "whatsapp").await;
@@ -195,7 +195,7 @@ fn what_came_for_a_former_owner_is_not_the_next_ones() {
 }
 
 #[test]
-fn what_the_provider_repeats_of_a_former_owners_time_is_nobody_elses() {
+fn repetition_from_a_former_owners_time_stays_theirs() {
     run(async |rig| {
         let (former, account) = Organization::with(rig, "whatsapp").await;
         let written = now() - 60;
@@ -276,7 +276,7 @@ fn whoever_runs_the_service_has_a_day_replayed_by_reason() {
 }
 
 #[test]
-fn the_operator_alone_may_trust_what_another_organizations_token_brought() {
+fn only_the_operator_may_trust_a_foreign_token() {
     run(async |rig| {
         let (victim, target) = Organization::with(rig, "whatsapp").await;
         let (attacker, account) = Organization::with(rig, "whatsapp").await;

@@ -440,7 +440,7 @@ fn every_kind_of_instagram_message_is_shown_for_what_it_is() {
 }
 
 #[test]
-fn what_is_nothing_for_a_conversation_is_acknowledged_and_makes_none() {
+fn delivery_without_message_makes_no_conversation() {
     run(async |rig| {
         let organization = Organization::new(rig).await;
         for (platform, _) in CUSTOMERS {
@@ -491,7 +491,7 @@ fn an_account_id_that_forges_a_key_ends_in_quarantine() {
 }
 
 #[test]
-fn the_dashboards_test_delivery_of_nobodys_account_ends_in_quarantine() {
+fn dashboards_test_delivery_ends_in_quarantine() {
     run(async |rig| {
         let marker = format!("mid-{}", unique());
         let body = fixture("instagram", "dashboard_test").replace("random_mid", &marker);
@@ -774,7 +774,7 @@ fn an_edit_of_an_older_message_leaves_the_newer_preview_alone() {
 }
 
 #[test]
-fn an_answer_from_the_phone_is_outbound_and_leaves_unread_and_window_alone() {
+fn answer_from_the_phone_leaves_unread_and_window_alone() {
     for (platform, answer) in
         [("whatsapp", "Sent from the phone app"), ("facebook", "We are open until 6 pm"), ("instagram", "Yes, 100 %")]
     {
@@ -902,7 +902,7 @@ fn a_status_that_comes_before_its_message_is_not_lost() {
 }
 
 #[test]
-fn the_status_of_a_group_participant_says_nothing_of_a_conversation() {
+fn status_of_a_group_participant_changes_no_conversation() {
     run(async |rig| {
         let (organization, account) = Organization::with(rig, "whatsapp").await;
 
@@ -969,7 +969,7 @@ fn a_watermark_raises_everything_up_to_it() {
 }
 
 #[test]
-fn several_entries_changes_messages_and_statuses_of_several_organizations_come_in_one_delivery() {
+fn one_delivery_carries_several_organizations() {
     run(async |rig| {
         let (ours, our_account) = Organization::with(rig, "whatsapp").await;
         let (theirs, their_account) = Organization::with(rig, "whatsapp").await;
@@ -1164,7 +1164,7 @@ fn a_duplicate_within_one_delivery_is_never_shown_twice() {
 }
 
 #[test]
-fn a_duplicate_does_not_make_a_read_or_closed_conversation_new_again() {
+fn duplicate_leaves_a_conversation_read_or_closed() {
     run(async |rig| {
         let (organization, account) = Organization::with(rig, "whatsapp").await;
         account.receive("text").await;
@@ -1338,7 +1338,7 @@ fn absurd_times_and_types_do_not_lose_a_message() {
 }
 
 #[test]
-fn a_text_too_long_for_the_table_is_shown_shortened_and_kept_whole_in_quarantine() {
+fn too_long_text_is_shortened_and_quarantined_whole() {
     run(async |rig| {
         let (organization, account) = Organization::with(rig, "whatsapp").await;
         let long = "ä".repeat(700_000);
@@ -1365,7 +1365,7 @@ fn a_text_too_long_for_the_table_is_shown_shortened_and_kept_whole_in_quarantine
 }
 
 #[test]
-fn a_thousand_updates_of_one_delivery_are_stored_within_five_seconds() {
+fn thousand_updates_are_stored_within_five_seconds() {
     run(async |rig| {
         let (organization, account) = Organization::with(rig, "whatsapp").await;
         let mut took = Vec::new();

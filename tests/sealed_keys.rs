@@ -26,7 +26,7 @@ const ALTERATIONS: [(&str, Alter); 7] = [
 ];
 
 #[test]
-fn a_sealed_key_that_was_altered_sends_nothing_and_is_told_to_the_admin() {
+fn altered_sealed_key_sends_nothing_and_is_reported() {
     run(async |rig| {
         for platform in ["whatsapp", "instagram", "facebook"] {
             let (organization, account) = Organization::with(rig, platform).await;

@@ -198,7 +198,7 @@ async fn statuses_that_come_in_any_order_or_twice_end_at_read() {
 }
 
 #[tokio::test]
-async fn a_message_that_fails_later_says_why_and_one_that_was_delivered_does_not_fail_any_more() {
+async fn failed_message_says_why_and_delivered_stays_delivered() {
     let rig = own_rig(Setup::default());
     rig.simulate("settings", json!({ "statuses": "manual" })).await;
     let (organization, account, conversation) = asked(&rig, "whatsapp").await;
@@ -238,7 +238,7 @@ const REFUSALS: [Case; 7] = [
 ];
 
 #[test]
-fn what_the_provider_refuses_is_stored_as_failed_and_a_repetition_gets_the_same_answer() {
+fn refused_message_is_failed_also_when_repeated() {
     run(async |rig| {
         let cases = PLATFORMS.into_iter().flat_map(|platform| REFUSALS.map(|case| (platform, case)));
         let cases = cases.map(async |(platform, (name, calls, status, code, provider_code))| {
@@ -290,7 +290,7 @@ fn a_rate_limit_that_passes_is_bridged_without_sending_twice() {
 }
 
 #[test]
-fn a_lost_answer_is_unknown_until_a_status_settles_it_and_nobody_sends_again() {
+fn lost_answer_is_unknown_until_a_status_and_not_resent() {
     run(async |rig| {
         let all = PLATFORMS.map(async |platform| {
             let (organization, account, conversation) = asked(rig, platform).await;

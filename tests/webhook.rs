@@ -38,7 +38,7 @@ fn signature(secret: &str, body: &[u8]) -> String {
 }
 
 #[test]
-fn the_handshake_returns_the_challenge_to_whoever_knows_the_token() {
+fn handshake_returns_the_challenge_for_the_token() {
     run(async |rig| {
         let keys = rig.webhook_keys();
         let token = keys.verify_token().expose_secret();
@@ -137,7 +137,7 @@ fn a_body_is_read_whatever_it_is_said_to_be() {
 }
 
 #[test]
-fn what_is_authentic_and_makes_no_sense_is_acknowledged_and_kept() {
+fn authentic_nonsense_is_acknowledged_and_kept() {
     run(async |rig| {
         let (organization, account) = Organization::with(rig, "whatsapp").await;
         let marker = unique();
@@ -197,7 +197,7 @@ fn without_a_configured_secret_no_signature_lets_anybody_in() {
 }
 
 #[test]
-fn a_disconnected_integrations_deliveries_are_acknowledged_and_not_kept() {
+fn disconnected_deliveries_are_acknowledged_and_dropped() {
     run(async |rig| {
         let (organization, account) = Organization::with(rig, "whatsapp").await;
         let path = "/api/v1/social-integrations/whatsapp/disconnect";
@@ -218,7 +218,7 @@ fn a_disconnected_integrations_deliveries_are_acknowledged_and_not_kept() {
 }
 
 #[test]
-fn one_api_key_may_serve_two_platforms_and_its_one_webhook_delivers_for_both() {
+fn one_key_and_webhook_serve_two_platforms() {
     run(async |rig| {
         let organization = Organization::new(rig).await;
         let number = format!("70010021{:07}", unique());
@@ -414,7 +414,7 @@ async fn a_right_signature_lets_a_delivery_of_any_account_in() {
 }
 
 #[tokio::test]
-async fn the_first_delivery_verifies_a_webhook_that_nobody_could_register() {
+async fn first_delivery_verifies_a_webhook_set_by_hand() {
     let rig = signed_rig().await;
     let organization = Organization::new(&rig).await;
     let id = format!("17841{:012}", unique());

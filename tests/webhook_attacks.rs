@@ -93,7 +93,7 @@ fn a_body_in_chunks_is_received_whole_however_slowly_it_comes() {
 }
 
 #[test]
-fn senders_that_stall_or_break_off_keep_nobody_waiting_and_leave_nothing() {
+fn stalling_senders_keep_nobody_waiting() {
     run(async |rig| {
         let (organization, account) = Organization::with(rig, "whatsapp").await;
         let (victim, others) = Organization::with(rig, "whatsapp").await;
@@ -182,7 +182,7 @@ fn a_key_that_is_there_twice_opens_no_other_account() {
 }
 
 #[tokio::test]
-async fn ten_thousand_requests_without_a_proof_leave_no_trace_and_cost_no_call() {
+async fn unproven_requests_leave_no_trace_and_cost_no_call() {
     let rig = own_rig(Setup::default());
     let (organization, account) = Organization::with(&rig, "whatsapp").await;
     let (_, other) = Organization::with(&rig, "whatsapp").await;

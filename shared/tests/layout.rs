@@ -151,7 +151,7 @@ fn constants_in(source: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_function_is_a_crate_of_its_name_and_a_member_of_the_workspace() {
+fn function_is_a_crate_of_its_name_in_the_workspace() {
     assert!(read("Cargo.toml").contains("\"functions/*\""), "the workspace takes its members by glob");
     for function in functions() {
         let manifest = read(&format!("functions/{function}/Cargo.toml"));
@@ -195,7 +195,7 @@ fn crates_depend_on_lower_ones_only() {
 }
 
 #[test]
-fn every_function_is_in_the_template_and_every_one_there_has_its_folder() {
+fn functions_and_template_agree() {
     let resources = function_resources(&template());
     let expected: BTreeMap<_, _> =
         functions().iter().map(|name| (pascal_case(name), format!("functions/{name}"))).collect();
@@ -224,7 +224,7 @@ fn every_function_has_one_event_of_its_own_route() {
 }
 
 #[test]
-fn every_route_of_the_template_is_in_the_contract_and_every_operation_there_has_its_function() {
+fn routes_and_contract_agree() {
     let mut expected: BTreeMap<String, Route> = functions()
         .iter()
         .filter(|function| *function != WEBHOOK && !is_invoked(function))
@@ -249,7 +249,7 @@ fn the_webhook_alone_is_reached_without_the_api() {
 }
 
 #[test]
-fn every_environment_variable_of_the_template_is_read_and_every_one_that_is_read_is_set() {
+fn set_and_read_environment_variables_agree() {
     let template = template();
     let mut set = variable_names(&template["Globals"]["Function"]);
     set.extend(function_resources(&template).values().flat_map(variable_names));
@@ -359,7 +359,7 @@ fn api_is_not_deployed_with_warnings() {
 }
 
 #[test]
-fn every_error_code_is_in_the_contract_and_every_one_there_can_happen() {
+fn error_codes_and_contract_agree() {
     let contract = contract();
     let described = contract["components"]["schemas"]["ErrorCode"]["enum"].as_sequence().unwrap();
     let described: BTreeSet<_> = described.iter().map(text).collect();
@@ -377,7 +377,7 @@ fn no_function_may_do_everything_or_touch_everything() {
 }
 
 #[test]
-fn every_alarm_says_what_to_do_and_has_its_three_commands_in_the_runbook() {
+fn every_alarm_has_three_commands_in_the_runbook() {
     let (template, runbook) = (template(), read("docs/runbook.md"));
     let resources = template["Resources"].as_mapping().unwrap();
     let alarms: BTreeSet<String> = resources
@@ -399,6 +399,30 @@ fn every_alarm_says_what_to_do_and_has_its_three_commands_in_the_runbook() {
     assert_eq!(described, alarms);
 }
 
+/// The Rust files in a folder, at any depth.
+fn sources(folder: &str) -> Vec<String> {
+    let entries = names_in(folder).into_iter().map(|name| format!("{folder}/{name}"));
+    entries
+        .flat_map(|entry| match path(&entry).is_dir() {
+            true => sources(&entry),
+            false if PathBuf::from(&entry).extension().is_some_and(|extension| extension == "rs") => vec![entry],
+            false => Vec::new(),
+        })
+        .collect()
+}
+
+/// A list of failures can be scanned: subject and result; the reason is a comment.
+#[test]
+fn test_names_are_at_most_60_characters_long() {
+    for file in ["local", "testbed", "tests"].iter().flat_map(|folder| sources(folder)) {
+        let source = read(&file);
+        for test in source.split("#[test]").skip(1).chain(source.split("#[tokio::test").skip(1)) {
+            let name = test.split_once("fn ").and_then(|(_, rest)| rest.split('(').next()).unwrap_or_default();
+            assert!(name.len() <= 60, "{file}: {name} has {} characters", name.len());
+        }
+    }
+}
+
 /// Code, tables and links do not break; everything else is read as text.
 #[test]
 fn prose_is_at_most_100_columns_wide() {
@@ -415,7 +439,7 @@ fn prose_is_at_most_100_columns_wide() {
 }
 
 #[test]
-fn every_figure_that_an_alarm_or_the_dashboard_watches_is_written_by_a_function() {
+fn watched_metrics_are_written_by_functions() {
     let written = read("shared/src/metrics.rs");
     let template = read("template.yaml");
     let names = ["MetricName=\\\"", "SELECT SUM(", "SELECT AVG(", "\"${AWS::StackName}\", \""];

@@ -6,7 +6,7 @@ use support::{build_functions, local, target_folder};
 const ARGUMENTS: [&str; 5] = ["chaos", "--seeds", "1..5", "--events", "100"];
 
 #[test]
-fn nothing_is_lost_doubled_mixed_up_or_told_wrongly_while_everything_fails() {
+fn chaos_loses_doubles_and_misreports_nothing() {
     build_functions();
 
     let output = local().arg("--binaries").arg(target_folder()).args(ARGUMENTS).output().unwrap();

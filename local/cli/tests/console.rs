@@ -88,7 +88,7 @@ async fn the_console_is_served_as_the_distribution_does() {
 }
 
 #[tokio::test]
-async fn another_name_of_this_machine_leads_to_the_one_that_people_sign_in_at() {
+async fn other_host_name_redirects_to_the_sign_in_origin() {
     let workspace = console_only();
     let rig = Rig::start_with(Setup { arguments: vec!["--no-build".to_owned()], ..setup(&workspace) });
 
@@ -118,7 +118,7 @@ async fn without_node_the_rest_runs_and_the_page_says_what_to_do() {
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 #[test]
-fn the_console_holds_its_checks_its_tests_and_the_tests_in_a_browser() {
+fn console_passes_its_checks_and_browser_tests() {
     let workspace = workspace();
     if program("node").is_none() || program("npm").is_none() {
         return skipped("the console's checks and tests", "there is no Node: install Node 20 or newer");

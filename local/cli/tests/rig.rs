@@ -282,7 +282,7 @@ async fn browsers_are_told_who_may_call() {
 }
 
 #[tokio::test]
-async fn a_function_that_fails_is_an_internal_server_error_and_is_replaced() {
+async fn failing_function_answers_500_and_is_replaced() {
     let rig = rig();
     let token = rig.token("acme", "ann", "admin").await;
     let call = async |thing: &str| rig.api("GET", &format!("/echo/{thing}"), &token, Value::Null).await;
@@ -589,7 +589,7 @@ async fn a_customers_message_is_delivered_with_the_registered_headers() {
 }
 
 #[tokio::test]
-async fn a_refused_delivery_is_repeated_until_it_is_taken_even_after_a_restart() {
+async fn refused_delivery_is_repeated_also_after_a_restart() {
     let rig = rig();
     register(&rig, "sim_whatsapp_1001", json!({ "x-refuse": "yes" })).await;
     let refused = rig.simulate_inbound("whatsapp", "1001", "491713920012", "Hello").await;

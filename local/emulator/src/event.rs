@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_function_url_event_keeps_the_path_encoded_and_has_no_authorizer() {
+    async fn function_url_event_has_encoded_path_and_no_authorizer() {
         let event = request(post("/a%20b"), b"").await.function_url_event(NOW);
 
         assert_eq!(event["rawPath"], "/a%20b");

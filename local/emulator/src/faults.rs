@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_call_is_an_event_of_each_table_or_index_that_it_touches() {
+    fn refused_call_counts_for_each_table_and_index() {
         let cloudwatch = CloudWatch::for_two_minutes(Vec::new());
         let calls = [
             ("PutItem", json!({ "TableName": "t" })),

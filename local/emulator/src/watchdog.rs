@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_watches_ends_with_it_and_what_has_ended_is_left_alone() {
+    fn watched_processes_end_with_the_watchdog() {
         let mut watched = sleeping("60");
         let mut forgotten = sleeping("1");
         let watchdog = Watchdog::start().unwrap();

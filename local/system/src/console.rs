@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_source_or_contract_makes_the_build_stale_and_nothing_else_does() {
+    fn build_is_stale_after_source_or_contract_changes_only() {
         let folder = workspace();
         let before = digest(folder.path());
 

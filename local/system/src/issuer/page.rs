@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_is_filled_in_becomes_markup_or_is_filled_in_again() {
+    fn filled_in_values_stay_plain_text() {
         let parameters = HashMap::from([
             ("state".to_owned(), "\"><script>alert(1)</script>{organization}".to_owned()),
             ("organization".to_owned(), "{user}<b>".to_owned()),

@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_of_an_event_is_certain_where_nobody_changed_anything() {
+    fn outcome_is_certain_where_nothing_changed() {
         let history = &mut history();
 
         assert_eq!(outcomes(history, Proof::Organization(4), 500), [Outcome::Quarantined]);
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_before_another_gave_the_account_away_is_not_the_next_owners() {
+    fn events_before_a_handover_are_not_the_next_owners() {
         let history = &mut history();
         let reigns = history.reigns.get_mut(&0).unwrap();
         reigns.pop();

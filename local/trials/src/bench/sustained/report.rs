@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn the_quiet_tenants_are_compared_with_themselves_and_the_warm_up_is_left_out() {
+    fn quiet_tenants_are_compared_without_the_warm_up() {
         let samples = [sample(10, 900), sample(100, 10), sample(400, 12), noise(401, 500)];
 
         let report = report(&samples, Memory::default());

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_noisy_tenant_sends_a_thousand_times_as_much_as_a_quiet_one() {
+    fn noisy_tenant_sends_a_thousand_times_as_much() {
         let beside = of_phase(&schedule(TIMELINE, RATE, 1), Phase::Beside);
 
         let (quiet, noise): (Vec<_>, Vec<_>) = beside.into_iter().partition(Arrival::is_quiet);
