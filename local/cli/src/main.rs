@@ -192,11 +192,11 @@ async fn main() -> ExitCode {
 
 async fn run(mut arguments: Arguments) -> Result<()> {
     match arguments.command.take() {
-        Some(Command::Bench(measuring)) if measuring.sustained => return sustain(arguments, measuring).await,
-        Some(Command::Bench(Measuring { quick, json, .. })) => return measure(arguments, quick, json).await,
+        Some(Command::Bench(measuring)) if measuring.sustained => return run_sustained(arguments, measuring).await,
+        Some(Command::Bench(Measuring { quick, json, .. })) => return run_bench(arguments, quick, json).await,
         Some(Command::Chaos { seed, minutes, seeds, events, json }) => {
             let (first, last) = seeds.map_or((seed, None), |(first, last)| (first, Some(last)));
-            return wreck(arguments, (first, last, minutes, events), json).await;
+            return run_chaos(arguments, (first, last, minutes, events), json).await;
         }
         Some(Command::Instructions { json }) => return count_instructions(arguments, json).await,
         Some(Command::Replay { day, reason, account, dry_run, trust_tokens, token_of, endpoint, table }) => {
@@ -223,7 +223,7 @@ async fn run(mut arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-async fn measure(arguments: Arguments, quick: bool, json: bool) -> Result<()> {
+async fn run_bench(arguments: Arguments, quick: bool, json: bool) -> Result<()> {
     let options = Arguments { release: true, ..arguments }.options()?;
     let bench = Bench { template: options.template, binaries: options.binaries, quick };
     let report = bench::run(&bench, |text| eprintln!("{text}")).await?;
@@ -235,7 +235,7 @@ async fn measure(arguments: Arguments, quick: bool, json: bool) -> Result<()> {
     Ok(())
 }
 
-async fn sustain(arguments: Arguments, measuring: Measuring) -> Result<()> {
+async fn run_sustained(arguments: Arguments, measuring: Measuring) -> Result<()> {
     let options = Arguments { release: true, ..arguments }.options()?;
     let bench = Bench { template: options.template, binaries: options.binaries, quick: false };
     let load = Load { length: measuring.minutes, rate: measuring.rate, seed: measuring.seed };
@@ -263,7 +263,7 @@ async fn count_instructions(arguments: Arguments, json: bool) -> Result<()> {
     counted.excess().map_or(Ok(()), |excess| Err(Error::Setting(excess)))
 }
 
-async fn wreck(
+async fn run_chaos(
     arguments: Arguments,
     (first, last, minutes, events): (u64, Option<u64>, Option<u64>, usize),
     json: bool,

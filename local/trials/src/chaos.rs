@@ -2,14 +2,14 @@
 //! the end with what happened. Everything random comes from the seed; the timing of processes does not, so a failure prints what
 //! happened, too.
 
+mod agents;
 mod check;
 mod deliveries;
 mod driver;
 mod history;
-mod people;
+mod protocol;
 mod scene;
 mod trouble;
-mod wire;
 mod world;
 
 use std::{
@@ -33,7 +33,6 @@ use driver::Driver;
 
 /// After so many seeds the system is stopped and started again on its data.
 const SEEDS_PER_START: u64 = 25;
-/// What the webhook's global token is here.
 /// How many lines of the functions' logs a failure shows.
 const LOG_LINES: usize = 40;
 

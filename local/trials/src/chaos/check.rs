@@ -16,8 +16,8 @@ use self::{
     shown::{Conversation, Shown, day, marks, places, read},
 };
 use super::{
+    agents,
     history::{Owner, now_ms},
-    people,
     scene::Scene,
     world::{self, Platform},
 };
@@ -128,7 +128,7 @@ async fn integrations(scene: &Scene, report: &mut Report) {
 async fn reading(scene: &Scene, shown: &[Shown], random: &mut fastrand::Rng, report: &mut Report) {
     for (organization, shown) in shown.iter().enumerate() {
         for conversation in shown.conversations.iter().filter(|_| random.u8(0..4) == 0).take(3) {
-            let answer = people::change(scene, organization, conversation.id(), json!({ "read": true })).await;
+            let answer = agents::change(scene, organization, conversation.id(), json!({ "read": true })).await;
             let data = &answer.json["data"];
             if answer.status != 200 || data["unreadCount"] != 0 || data["unread"] != false {
                 report.add(format!("conversation {} stays unread", conversation.id()), vec![answer.text]);

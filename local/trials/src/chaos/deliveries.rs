@@ -15,8 +15,8 @@ use tokio::time::sleep;
 
 use super::{
     history::{Attempt, Proof, Span, now_ms},
+    protocol::{self, Accepted, Item},
     scene::Scene,
-    wire::{self, Accepted, Item},
     world::{self, Kind, PLATFORMS, Platform, World},
 };
 
@@ -93,7 +93,7 @@ fn add(scene: &Scene, platform: Platform, items: Vec<Item>, is_again: bool, afte
     let mut history = scene.history();
     let body = match (platform, items.as_slice()) {
         (Platform::Website, [Item::Event(event)]) => recorded(&scene.world, *event),
-        _ => wire::body(&scene.world, &history.accepted, platform, &items, is_again),
+        _ => protocol::body(&scene.world, &history.accepted, platform, &items, is_again),
     };
     let mut accounts: Vec<Option<usize>> = items
         .iter()

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    wire::{Accepted, Item},
+    protocol::{Accepted, Item},
     world::{Kind, Platform, World},
 };
 

@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
+    agents,
     check::{self, Finding},
     deliveries::{self, Queue},
     driver::{Answer, Driver},
     history::{History, now_ms},
-    people, trouble,
+    trouble,
     world::{Platform, World},
 };
 
@@ -166,7 +167,7 @@ pub(super) async fn play(driver: &Arc<Driver>, faults: &Faults, seed: u64, event
     faults.set(trouble::rate(seed), seed);
     let mut connecting = JoinSet::new();
     for account in provider_accounts(&scene) {
-        connecting.spawn(people::connect(Arc::clone(&scene), account, scene.world.accounts[account].owner));
+        connecting.spawn(agents::connect(Arc::clone(&scene), account, scene.world.accounts[account].owner));
     }
     connecting.join_all().await;
 
@@ -177,13 +178,13 @@ pub(super) async fn play(driver: &Arc<Driver>, faults: &Faults, seed: u64, event
     }
     background.spawn(deliveries::report_statuses(Arc::clone(&scene), sent_before));
     let mut troublemaker = JoinSet::new();
-    troublemaker.spawn(trouble::make(Arc::clone(&scene)));
+    troublemaker.spawn(trouble::inject_faults(Arc::clone(&scene)));
     let mut acting = JoinSet::new();
     for number in 0..OPERATORS {
-        acting.spawn(people::operate(Arc::clone(&scene), number));
+        acting.spawn(agents::operate(Arc::clone(&scene), number));
     }
     for account in provider_accounts(&scene) {
-        acting.spawn(people::administrate(Arc::clone(&scene), account));
+        acting.spawn(agents::administrate(Arc::clone(&scene), account));
     }
     let acted = Instant::now();
     while !(acting.is_empty() && scene.queue().is_empty()) && acted.elapsed() < SETTLES_WITHIN {
@@ -201,9 +202,9 @@ pub(super) async fn play(driver: &Arc<Driver>, faults: &Faults, seed: u64, event
         sleep(Duration::from_millis(10)).await;
     }
     drain(&scene).await;
-    people::settle(&scene).await;
+    agents::settle(&scene).await;
     drain(&scene).await;
-    people::still_works(&scene).await;
+    agents::still_works(&scene).await;
     drain(&scene).await;
     scene.over.store(true, Ordering::SeqCst);
     background.join_all().await;

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Functions that are killed, the ones that write more often.
-const VICTIMS: [&str; 14] = [
+const KILLABLE: [&str; 14] = [
     "receive-webhook",
     "receive-webhook",
     "receive-webhook",
@@ -37,14 +37,14 @@ pub(super) fn rate(seed: u64) -> u32 {
 }
 
 /// Makes trouble until it has to be calm.
-pub(super) async fn make(scene: Arc<Scene>) {
+pub(super) async fn inject_faults(scene: Arc<Scene>) {
     let random = &mut world::random(scene.world.seed, "trouble");
     // So much in all, however long it takes: a busy machine must not be kept busy by starting what was killed.
     let mut left = scene.world.events.len() / EVENTS_PER_TROUBLE;
     while left > 0 && !scene.is_calm() {
         left -= 1;
         if random.bool() {
-            kill(&scene, VICTIMS[random.usize(..VICTIMS.len())]).await;
+            kill(&scene, KILLABLE[random.usize(..KILLABLE.len())]).await;
         } else {
             let account = random.usize(..scene.world.accounts.len());
             let fault = match random.u16(0..100) {

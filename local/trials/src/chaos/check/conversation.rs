@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::{
     super::{
+        agents::platform_of,
         history::{History, Patch, now_ms},
-        people::platform_of,
-        wire::Item,
+        protocol::Item,
         world::{self, Kind, Platform, World},
     },
     Report,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     super::{
         history::{Attempt, History, Outcome},
-        wire::Item,
+        protocol::Item,
         world::World,
     },
     Report,

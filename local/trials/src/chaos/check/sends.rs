@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     super::{
         history::{History, Outcome, Send, Told},
-        wire::Item,
+        protocol::Item,
         world::{Platform, World},
     },
     Report,

@@ -7,7 +7,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     super::{
-        people::platform_of,
+        agents::platform_of,
         scene::Scene,
         world::{Platform, World},
     },
