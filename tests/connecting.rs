@@ -597,7 +597,7 @@ fn other_account_replaces_the_first_which_becomes_free() {
             assert_eq!(list["items"].as_array().unwrap().len(), 1);
             // A reply would come from another account than the one that the customer wrote to.
             let (status, answer) = organization.send(&conversation, json!({ "text": "Hello" })).await;
-            assert_eq!((status, &answer["error"]["code"]), (409, &json!("NOT_CONNECTED")), "{answer}");
+            assert_eq!((status, &answer["error"]["code"]), (409, &json!("ACCOUNT_REPLACED")), "{answer}");
             let second =
                 text(&integration(&organization, platform).await["credentials"][account_field(platform)]).to_owned();
             let second = organization.connect_account(platform, &second).await;

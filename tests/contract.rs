@@ -516,6 +516,8 @@ async fn sends(contract: &Contract<'_>) {
     contract.fault(&account.id, "unauthorized", 1, "messages").await;
     contract.expect(422, "PROVIDER_REJECTED", send("8", reply.clone())).await;
     contract.expect(409, "NOT_CONNECTED", send("9", reply.clone())).await;
+    organization.connect("whatsapp").await;
+    contract.expect(409, "ACCOUNT_REPLACED", send("9", reply.clone())).await;
 
     let (late, account) = Organization::with(contract.rig, "instagram").await;
     account.receive("text").await;

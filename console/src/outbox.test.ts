@@ -201,8 +201,8 @@ describe("the outbox", () => {
     expect(keys[0]).toMatch(/^[!-~]{1,64}$/);
   });
 
-  it("may send again what was refused before it became a message", async () => {
-    answers = [refused(409, "NOT_CONNECTED"), accepted()];
+  it.each(["NOT_CONNECTED", "ACCOUNT_REPLACED"])("may send again what was refused with %s", async (code) => {
+    answers = [refused(409, code), accepted()];
     const [box, failed] = [outbox(), reply({ status: "failed" })];
     box.sendAgain(failed);
     await vi.runAllTimersAsync();

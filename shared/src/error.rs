@@ -47,6 +47,10 @@ pub enum Error {
     AccountInUse,
     #[error("the integration is not connected: connect it in Settings > Socials, then send again")]
     NotConnected,
+    #[error(
+        "this conversation is with an account that another one has replaced: connect that account again in Settings > Socials to answer here, or wait until the customer writes to the new one"
+    )]
+    AccountReplaced,
     #[error("this `Idempotency-Key` was used with another body: use a new key for a new message")]
     IdempotencyKeyReused,
     #[error("somebody else cares for this conversation: ask them, or take it over knowingly")]
@@ -112,6 +116,7 @@ impl Error {
             Self::QuarantineEntryNotFound => (StatusCode::NOT_FOUND, "QUARANTINE_ENTRY_NOT_FOUND"),
             Self::AccountInUse => (StatusCode::CONFLICT, "ACCOUNT_IN_USE"),
             Self::NotConnected => (StatusCode::CONFLICT, "NOT_CONNECTED"),
+            Self::AccountReplaced => (StatusCode::CONFLICT, "ACCOUNT_REPLACED"),
             Self::IdempotencyKeyReused => (StatusCode::CONFLICT, "IDEMPOTENCY_KEY_REUSED"),
             Self::AlreadyAssigned { .. } => (StatusCode::CONFLICT, "ALREADY_ASSIGNED"),
             Self::NotResendable { .. } => (StatusCode::CONFLICT, "NOT_RESENDABLE"),
@@ -161,6 +166,7 @@ impl Error {
             | Self::QuarantineEntryNotFound
             | Self::AccountInUse
             | Self::NotConnected
+            | Self::AccountReplaced
             | Self::IdempotencyKeyReused
             | Self::Conflict
             | Self::UnsupportedMediaType

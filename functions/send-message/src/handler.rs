@@ -123,11 +123,14 @@ async fn reply(
     if let Some(first) = reply.resend_of.as_deref().filter(|first| !is_resendable(first)) {
         return Err(Error::NotResendable { message_id: first.id.to_string() });
     }
-    let integration = sending.store.integration(organization, platform).await?;
-    let integration = integration.filter(|integration| {
-        integration.status == ConnectionStatus::Connected && integration.credentials.account == conversation.account_id
-    });
-    let integration = integration.ok_or(Error::NotConnected)?;
+    let integration = sending.store.integration(organization, platform).await?.ok_or(Error::NotConnected)?;
+    // The reply would come from another account than the one that the customer wrote to.
+    if integration.credentials.account != conversation.account_id {
+        return Err(Error::AccountReplaced);
+    }
+    if integration.status != ConnectionStatus::Connected {
+        return Err(Error::NotConnected);
+    }
     let now_us = clock::now_us();
     let window = window(conversation.channel, conversation.last_inbound_at, now_us / 1000);
     if !window.open {
@@ -399,7 +402,7 @@ mod tests {
         let refused = [
             (with(json!({ "text": "x".repeat(4097) })), (422, "TEXT_TOO_LONG")),
             (with(json!({ "text": TEXT, "replyTo": "1" })), (404, "MESSAGE_NOT_FOUND")),
-            (stage.call().path("conversationId", closed.id.as_str()), (409, "NOT_CONNECTED")),
+            (stage.call().path("conversationId", closed.id.as_str()), (409, "ACCOUNT_REPLACED")),
             (stage.call().from(&other.organization), (404, "CONVERSATION_NOT_FOUND")),
         ];
 
@@ -408,6 +411,8 @@ mod tests {
         }
         store.disconnect(&stage.account.organization, stage.account.platform, "ann", at(1)).await.unwrap();
         assert_eq!(stage.answer(stage.call()).await.refusal(), (409, "NOT_CONNECTED"));
+        let call = stage.call().path("conversationId", closed.id.as_str());
+        assert_eq!(stage.answer(call).await.refusal(), (409, "ACCOUNT_REPLACED"), "connecting would not help it");
 
         assert_eq!((stage.provider.calls(), stage.outbound().await), (vec![], vec![]));
     }
