@@ -23,6 +23,20 @@ test("a person signs in, sees who they are, and signs out", async ({ page, organ
   await expect(page.getByRole("button", { name: text.signIn.button })).toBeVisible();
 });
 
+test("after signing out, the refresh token is refused", async ({ page, organization }) => {
+  const issued = page.waitForResponse(/\/local\/oauth\/token$/);
+  await signIn(page, { organization });
+  const { refresh_token } = (await (await issued).json()) as { refresh_token: string };
+  expect(refresh_token).toBeTruthy();
+
+  await page.getByRole("button", { name: text.account.signOut }).click();
+  await expect(page.getByRole("button", { name: text.signIn.button })).toBeVisible();
+
+  const form = { grant_type: "refresh_token", client_id: "local", refresh_token };
+  const answer = await page.request.post("/local/oauth/token", { form });
+  expect(await answer.json()).toMatchObject({ error: "invalid_grant" });
+});
+
 test("a link leads to its page after signing in", async ({ page, organization }) => {
   await organization.connect("whatsapp");
   await organization.customer("whatsapp", { text: "Is the blue one in stock?" });

@@ -159,6 +159,7 @@ async fn a_person_signs_in_with_a_code_and_the_session_renews() {
     assert_eq!(configuration["issuer"], format!("{}/local", rig.api));
     assert_eq!(configuration["authorization_endpoint"], format!("{}/local/authorize", rig.api));
     assert_eq!(configuration["token_endpoint"], format!("{}/local/oauth/token", rig.api));
+    assert_eq!(configuration["revocation_endpoint"], format!("{}/local/oauth/revoke", rig.api));
     assert_eq!(configuration["code_challenge_methods_supported"], json!(["S256"]));
 
     let carried = carried(&sign_in(&rig, |_| {}).await);
@@ -182,6 +183,33 @@ async fn a_person_signs_in_with_a_code_and_the_session_renews() {
     assert_ne!(renewed["refresh_token"], tokens["refresh_token"]);
     let (status, answer) = exchange(&rig, &renew).await;
     assert_eq!((status, &answer["error"]), (400, &json!("invalid_grant")), "a refresh token is good once");
+}
+
+#[tokio::test]
+async fn revoked_refresh_token_renews_nothing() {
+    let rig = rig();
+    let carried = carried(&sign_in(&rig, |_| {}).await);
+    let (_, tokens) = exchange(&rig, &[("code", &carried["code"])]).await;
+    let refresh_token = tokens["refresh_token"].as_str().unwrap();
+    let revoke = async |client: &str, token: &str| {
+        let form = BTreeMap::from([("client_id", client.to_owned()), ("token", token.to_owned())]);
+        post_form(&rig, "/local/oauth/revoke", form).await
+    };
+    for (client, token, error) in [
+        ("another", refresh_token, "invalid_client"),
+        ("local", "", "invalid_request"),
+        ("local", tokens["access_token"].as_str().unwrap(), "unsupported_token_type"),
+    ] {
+        let answer = revoke(client, token).await;
+        assert_eq!((answer.status, &answer.json()["error"]), (400, &json!(error)));
+    }
+
+    assert_eq!(revoke("local", refresh_token).await.status, 200);
+    assert_eq!(revoke("local", refresh_token).await.status, 200, "what is worthless already is no error");
+
+    let renew = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+    let (status, answer) = exchange(&rig, &renew).await;
+    assert_eq!((status, &answer["error"]), (400, &json!("invalid_grant")));
 }
 
 #[tokio::test]

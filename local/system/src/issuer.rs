@@ -1,7 +1,8 @@
 //! The identity provider of this machine, under `/local/`: `OpenID` Connect's code flow with PKCE for the console, and tokens for the
 //! asking. Whoever signs in says who they are.
 //!
-//! <https://openid.net/specs/openid-connect-core-1_0.html>, <https://www.rfc-editor.org/rfc/rfc7636>
+//! <https://openid.net/specs/openid-connect-core-1_0.html>, <https://www.rfc-editor.org/rfc/rfc7636>,
+//! <https://www.rfc-editor.org/rfc/rfc7009>
 
 mod page;
 
@@ -114,6 +115,8 @@ struct Request {
 }
 
 type Parameters = HashMap<String, String>;
+/// `error` and `error_description`.
+type Refusal = (&'static str, &'static str);
 
 /// The routes.
 pub fn router(issuer: Issuer) -> Router {
@@ -123,6 +126,7 @@ pub fn router(issuer: Issuer) -> Router {
         .route("/local/authorize", get(ask).post(decide))
         .route("/local/issuer.css", get(async || ([(CONTENT_TYPE, "text/css")], STYLES)))
         .route("/local/oauth/token", post(exchange))
+        .route("/local/oauth/revoke", post(revoke))
         .route("/local/logout", get(log_out))
         .route("/local/token", get(token))
         .route("/local/{*path}", any(async || json_response(StatusCode::NOT_FOUND, &json!({ "message": "Not Found" }))))
@@ -151,6 +155,7 @@ async fn openid_configuration(State(issuer): State<Issuer>) -> Json<Value> {
         "issuer": url,
         "authorization_endpoint": format!("{url}/authorize"),
         "token_endpoint": format!("{url}/oauth/token"),
+        "revocation_endpoint": format!("{url}/oauth/revoke"),
         "end_session_endpoint": format!("{url}/logout"),
         "jwks_uri": format!("{url}/jwks.json"),
         "response_types_supported": ["code"],
@@ -158,6 +163,7 @@ async fn openid_configuration(State(issuer): State<Issuer>) -> Json<Value> {
         "grant_types_supported": ["authorization_code", "refresh_token"],
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": ["none"],
+        "revocation_endpoint_auth_methods_supported": ["none"],
         "scopes_supported": ["openid", "profile", "offline_access"],
         "claims_supported": ["sub", "name", claims.organization, claims.user, claims.role],
         "subject_types_supported": ["public"],
@@ -277,12 +283,16 @@ impl Issuer {
         Ok(Request { redirect_uri, scope, state, nonce, challenge })
     }
 
+    fn check_client(&self, parameters: &Parameters) -> Result<(), Refusal> {
+        let client = parameters.get("client_id").map_or("", String::as_str);
+        let unknown = ("invalid_client", "client_id is not the audience that the API accepts");
+        if client == self.client_id() { Ok(()) } else { Err(unknown) }
+    }
+
     /// The session that a code or refresh token stands for, which is used up by asking.
-    fn redeem(&self, parameters: &Parameters) -> Result<(Session, Option<String>), (&'static str, &'static str)> {
+    fn redeem(&self, parameters: &Parameters) -> Result<(Session, Option<String>), Refusal> {
         let field = |name: &str| parameters.get(name).map_or("", String::as_str);
-        if field("client_id") != self.client_id() {
-            return Err(("invalid_client", "client_id is not the audience that the API accepts"));
-        }
+        self.check_client(parameters)?;
         let now = now();
         let mut grants = locked(&self.grants);
         grants.codes.retain(|_, code| code.expires > now);
@@ -309,6 +319,19 @@ impl Issuer {
         }
     }
 
+    /// Makes a refresh token worthless. One that is not known is worthless already.
+    fn revoke(&self, parameters: &Parameters) -> Result<(), Refusal> {
+        self.check_client(parameters)?;
+        let token = parameters.get("token").filter(|token| !token.is_empty());
+        let token = token.ok_or(("invalid_request", "name the token"))?;
+        // A JWT is believed for what it says, whoever has been told what.
+        if token.contains('.') {
+            return Err(("unsupported_token_type", "only refresh tokens can be revoked: the others run out soon"));
+        }
+        locked(&self.grants).refresh_tokens.remove(token);
+        Ok(())
+    }
+
     /// A token that the API accepts.
     fn signed(&self, session: &Session, nonce: Option<String>) -> Result<String, rsa::Error> {
         let now = now();
@@ -333,20 +356,12 @@ impl Issuer {
 
 /// Exchanges a code or a refresh token for tokens.
 async fn exchange(State(issuer): State<Issuer>, Form(parameters): Form<Parameters>) -> Response {
-    let answer = |status, body: &Value| {
-        let mut response = json_response(status, body);
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
-    };
-    let refused = |error: &str, description: &str| {
-        answer(StatusCode::BAD_REQUEST, &json!({ "error": error, "error_description": description }))
-    };
     let (session, nonce) = match issuer.redeem(&parameters) {
         Ok(redeemed) => redeemed,
-        Err((error, description)) => return refused(error, description),
+        Err(refusal) => return refused(refusal),
     };
     let (Ok(id_token), Ok(access_token)) = (issuer.signed(&session, nonce), issuer.signed(&session, None)) else {
-        return refused("server_error", "the signing key cannot sign");
+        return refused(("server_error", "the signing key cannot sign"));
     };
     let mut body = json!({
         "token_type": "Bearer", "expires_in": issuer.token_lifetime.as_secs(), "scope": session.scope,
@@ -356,7 +371,26 @@ async fn exchange(State(issuer): State<Issuer>, Form(parameters): Form<Parameter
         body["refresh_token"] = token.as_str().into();
         locked(&issuer.grants).refresh_tokens.insert(token, session);
     }
-    answer(StatusCode::OK, &body)
+    uncached(StatusCode::OK, &body)
+}
+
+/// Forgets a refresh token, so that signing out ends the session here too.
+async fn revoke(State(issuer): State<Issuer>, Form(parameters): Form<Parameters>) -> Response {
+    match issuer.revoke(&parameters) {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(refusal) => refused(refusal),
+    }
+}
+
+/// What nobody may keep.
+fn uncached(status: StatusCode, body: &Value) -> Response {
+    let mut response = json_response(status, body);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn refused((error, description): Refusal) -> Response {
+    uncached(StatusCode::BAD_REQUEST, &json!({ "error": error, "error_description": description }))
 }
 
 /// Nobody stays signed in here, so there is only the way back.
