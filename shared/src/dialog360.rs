@@ -5,7 +5,6 @@
 //! preset per platform.
 
 pub mod advice;
-pub mod refusal;
 mod send;
 pub mod signature;
 pub mod webhook;
@@ -364,7 +363,7 @@ fn failure(status: StatusCode, body: &Value, retry_after: Option<Duration>) -> F
         Failure::Unauthorized
     } else if status == StatusCode::TOO_MANY_REQUESTS || is(RATE_LIMIT_CODES) || says("rate limit") {
         Failure::RateLimited { retry_after }
-    } else if refusal::of_account(&error).is_some() {
+    } else if advice::of_account(&error).is_some() {
         // Also where it is told as an error of the server.
         Failure::Rejected(error)
     } else if is(TRANSIENT_CODES) || body.pointer("/error/is_transient") == Some(&Value::Bool(true)) {
@@ -519,7 +518,7 @@ mod tests {
     fn a_refusal_of_the_account_is_one_whatever_its_status() {
         let body = json!({"error": {"message": "(#131045) Message failed to send", "code": 131_045}});
         let Failure::Rejected(error) = failure(StatusCode::INTERNAL_SERVER_ERROR, &body, None) else { panic!() };
-        assert_eq!(refusal::of_account(&error).unwrap().0, HealthStatus::Blocked);
+        assert_eq!(advice::of_account(&error).unwrap().health, HealthStatus::Blocked);
     }
 
     #[test]

@@ -1,12 +1,14 @@
-//! What a failure means to the operator: for each code of the provider one sentence of ours, and the one thing to do.
+//! What a failure means: for each code of the provider one sentence of ours for the operator, and the one thing to do; where it is
+//! not about one message, also what it says of the whole account, and to its admin.
 //!
 //! The codes and their meaning are documented, the classes are our reading of them:
 //! <https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes>,
-//! <https://developers.facebook.com/documentation/business-messaging/messenger-platform/error-codes>.
+//! <https://developers.facebook.com/documentation/business-messaging/messenger-platform/error-codes>,
+//! <https://docs.360dialog.com/docs/api/api-error-message-list>.
 
 use serde::Serialize;
 
-use crate::event::ProviderError;
+use crate::{event::ProviderError, store::HealthStatus};
 
 /// The one right thing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -37,13 +39,85 @@ pub struct Advice {
     pub action: Action,
 }
 
+/// What a failure says of the whole account: it can send nothing, or little, until somebody does something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfAccount {
+    /// Whether anything can be sent.
+    pub health: HealthStatus,
+    /// What happened, for the operator.
+    pub message: &'static str,
+    /// What happened, and what the account's admin has to do.
+    pub to_admin: &'static str,
+}
+
 /// What stands for a code that is not known.
 const UNKNOWN: Advice =
     Advice { message: "The provider refused the message; its own words say why.", action: Action::None };
 
+/// What a failure says of the whole account; `None` where it is about the message or the customer.
+#[must_use]
+pub fn of_account(error: &ProviderError) -> Option<OfAccount> {
+    use HealthStatus::{Blocked, Limited};
+    let says = |text: &str| error.title.to_lowercase().contains(text);
+    let (health, message, to_admin) = match error.code.as_str() {
+        "131031" => (
+            Blocked,
+            "The account is locked.",
+            "WhatsApp has locked this account for a violation of its policies. Appeal in the WhatsApp Manager.",
+        ),
+        "131042" | "131044" => (
+            Blocked,
+            PAYMENT,
+            "WhatsApp sends nothing because of a problem with the payment method. Settle it in the WhatsApp Manager or the 360dialog hub.",
+        ),
+        "134011" => {
+            (Blocked, PAYMENT, "WhatsApp's terms of payment are not accepted. Accept them in the WhatsApp Manager.")
+        }
+        "131045" | "133010" => {
+            (Blocked, UNREGISTERED, "The number is not registered with WhatsApp. Register it in the 360dialog hub.")
+        }
+        "33" => (Blocked, UNREGISTERED, "WhatsApp does not know the number any more. Connect a number that exists."),
+        "131037" => (
+            Blocked,
+            "The number's display name is not approved yet.",
+            "WhatsApp has not approved the display name. Change it in the WhatsApp Manager.",
+        ),
+        "368" => (
+            Blocked,
+            "Meta has blocked the account for a breach of its policies.",
+            "Meta has blocked this account for a while for a violation of its policies. See its Account Quality page.",
+        ),
+        "131048" => (
+            Limited,
+            UNWANTED,
+            "WhatsApp limits this number because customers have blocked or reported it. Fewer messages, and wanted ones, lift it.",
+        ),
+        "131064" => {
+            (Limited, UNWANTED, "WhatsApp limits this account because templates were misused, for a week at least.")
+        }
+        _ if says("has been disabled") => (
+            Blocked,
+            "The provider has blocked this channel.",
+            "360dialog says that this account has been disabled. Ask 360dialog.",
+        ),
+        _ if says("lack of payment") => {
+            (Blocked, PAYMENT, "360dialog sends nothing because a payment is missing. Settle it in the 360dialog hub.")
+        }
+        _ => return None,
+    };
+    Some(OfAccount { health, message, to_admin })
+}
+
+const PAYMENT: &str = "The provider takes no message before the account's payment is settled.";
+const UNREGISTERED: &str = "The number is not registered with WhatsApp.";
+const UNWANTED: &str = "WhatsApp has limited this number, because too many recipients blocked or reported it.";
+
 /// What a failure means.
 #[must_use]
 pub fn advice(error: &ProviderError) -> Advice {
+    if let Some(OfAccount { message, .. }) = of_account(error) {
+        return Advice { message, action: Action::Account };
+    }
     let subcode = error.subcode.as_deref().unwrap_or_default();
     let (message, action) = match (error.code.as_str(), subcode) {
         // The window.
@@ -59,17 +133,7 @@ pub fn advice(error: &ProviderError) -> Advice {
             ("The connection of this channel lacks the permission to send messages.", Action::Reconnect)
         }
         // The account.
-        ("368", _) => ("Meta has blocked the account for a breach of its policies.", Action::Account),
-        ("131031", _) => ("The account is locked.", Action::Account),
-        ("131042" | "131044" | "134011", _) => {
-            ("The provider takes no message before the account's payment is settled.", Action::Account)
-        }
-        ("33" | "131045" | "133010", _) => ("The number is not registered with WhatsApp.", Action::Account),
-        ("131037", _) => ("The number's display name is not approved yet.", Action::Account),
         ("403", _) => ("The provider has blocked this channel.", Action::Account),
-        ("131048" | "131064", _) => {
-            ("WhatsApp has limited this number, because too many recipients blocked or reported it.", Action::Account)
-        }
         ("135000", _) => ("WhatsApp holds back the messages of this business.", Action::Account),
         // Too much at once.
         ("4" | "17" | "32" | "429" | "613" | "80006" | "80007" | "130429" | "131056", _) | ("9", "2018352") => {
@@ -250,6 +314,22 @@ mod tests {
     fn unknown_code_has_a_sentence_too() {
         assert_eq!(advice(&error("999999")), UNKNOWN);
         assert_eq!(advice(&ProviderError::default()), UNKNOWN);
+    }
+
+    #[test]
+    fn what_is_of_the_account_is_its_admins_to_settle() {
+        let codes = DOCUMENTED.iter().chain(&OF_TEMPLATES);
+        let of_account: Vec<_> = codes.filter(|code| of_account(&error(code)).is_some()).copied().collect();
+        let expected =
+            ["33", "368", "131031", "131037", "131042", "131044", "131045", "131048", "131064", "133010", "134011"];
+        assert_eq!(of_account, expected);
+        for code in of_account {
+            assert_eq!(advice(&error(code)).action, Action::Account, "{code}");
+        }
+        let of_360dialog = |title: &str| advice(&ProviderError { title: title.into(), ..error("400") });
+        assert_eq!(of_360dialog("Your account has been disabled").action, Action::Account);
+        assert_eq!(of_360dialog("Sending stopped: lack of payment").message, PAYMENT);
+        assert_eq!(of_360dialog("Something else"), UNKNOWN);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     fault, keys, read, with_key, write,
 };
 use crate::{
-    dialog360::refusal,
+    dialog360::advice::{OfAccount, of_account},
     error::{Error, Result},
     event::ProviderError,
     id::{AccountId, OrganizationId},
@@ -88,8 +88,8 @@ impl Told {
     /// What a refused message says of the whole account; `None` where it is about that message alone.
     #[must_use]
     pub fn refusal(error: &ProviderError, at: i64) -> Option<Self> {
-        let (health, message) = refusal::of_account(error)?;
-        Some(Self { at, kind: None, message: message.to_owned(), health: Some(health), phone: None })
+        let OfAccount { health, to_admin, .. } = of_account(error)?;
+        Some(Self { at, kind: None, message: to_admin.to_owned(), health: Some(health), phone: None })
     }
 }
 
