@@ -123,7 +123,7 @@ impl Checker {
             None
         };
         let status = unless_disconnected(ConnectionStatus::Connected);
-        let health = Some(Health { status: answer.status, reasons: answer.reasons, checked_at });
+        let health = Some(Health { status: answer.status, reasons: answer.reasons, checked_at, refused_a_send: false });
         let proven = speaks_for.is_some();
         let connection =
             Connection { status, proven, health, webhook_verified, error_message, checked_at, next_check_at };

@@ -322,7 +322,7 @@ impl Inbound<'_> {
     fn news_of_account(&self, news: &News) -> Told {
         let News { what, message, health, phone, timestamp } = news.clone();
         info!(what, platform = %self.platform, "noticed {what}");
-        Told { at: timestamp.unwrap_or(self.now_ms()), kind: Some(what), message, health, phone }
+        Told { at: timestamp.unwrap_or(self.now_ms()), kind: Some(what), message, health, phone, refused_a_send: false }
     }
 
     /// What a status says of the whole account, where it does.

@@ -263,7 +263,12 @@ fn integration(
         repair_webhook: false,
         last_synced_at: Some(now_ms),
         error_message: None,
-        health: Some(Health { status: check.status, reasons: check.reasons, checked_at: now_ms }),
+        health: Some(Health {
+            status: check.status,
+            reasons: check.reasons,
+            checked_at: now_ms,
+            refused_a_send: false,
+        }),
         notices: same_account.map(|same| same.notices.clone()).unwrap_or_default(),
         created_at: previous.map_or(now_ms, |previous| previous.created_at),
         updated_at: now_ms,

@@ -159,9 +159,14 @@ async fn reply(
     if sent == Err(Failure::Unauthorized) {
         refuse(sending, &integration).await;
     }
+    if sent.is_ok()
+        && let Err(error) = sending.store.took_message(&integration, clock::now_ms()).await
+    {
+        error!("that an account can send again was not noted: {}", http::causes(&error));
+    }
     let name = |id| ExternalId { channel: conversation.channel, account: conversation.account_id.clone(), id };
     if let Err(Failure::Rejected(refused)) = &sent
-        && let Some(told) = Told::refusal(refused, clock::now_ms())
+        && let Some(told) = Told::refused_send(refused, clock::now_ms())
         && let Err(error) = sending.store.tell(organization, platform, account, &[told]).await
     {
         error!("what a refusal says of the account was not noted: {}", http::causes(&error));
@@ -500,6 +505,28 @@ mod tests {
             assert_eq!((integration.status, health.status), (ConnectionStatus::Connected, HealthStatus::Blocked));
             assert!(!health.reasons[0].is_empty(), "{code}");
         }
+    }
+
+    #[tokio::test]
+    async fn message_that_is_taken_ends_what_a_refusal_told() {
+        let error = json!({ "error": { "code": 131_042, "message": "No" } });
+        let stage = Stage::of([(400, error), taken("wamid.A1"), taken("wamid.A2")]).await;
+        let send = async |key: &str| {
+            stage.table.meter.start([]);
+            let status = stage.answer(stage.call().header("idempotency-key", key)).await.status;
+            (status, stage.table.meter.stop().calls.len())
+        };
+
+        let (refused, _) = send("refused").await;
+        let blocked = stage.integration().await.health.unwrap();
+        let (first, noting) = send("taken").await;
+        let available = stage.integration().await.health.unwrap();
+        let (next, calls) = send("next").await;
+
+        assert_eq!((refused, first, next), (422, 201, 201));
+        assert_eq!((blocked.status, available.status), (HealthStatus::Blocked, HealthStatus::Available));
+        assert_eq!(available.reasons, [""; 0]);
+        assert_eq!(noting, calls + 1, "only where it was blocked");
     }
 
     #[tokio::test]

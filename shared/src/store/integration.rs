@@ -56,6 +56,9 @@ pub struct Health {
     pub reasons: Vec<String>,
     /// When it said so, epoch milliseconds.
     pub checked_at: i64,
+    /// It said so by not taking a message: by taking one, it says the opposite. What it told otherwise stays until it is asked.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub refused_a_send: bool,
 }
 
 /// What the provider told of the account.
@@ -82,6 +85,8 @@ pub struct Told {
     pub health: Option<HealthStatus>,
     /// The digits of the number that it is about, where it names one.
     pub phone: Option<String>,
+    /// It is why a message was not taken.
+    pub refused_a_send: bool,
 }
 
 impl Told {
@@ -89,7 +94,14 @@ impl Told {
     #[must_use]
     pub fn refusal(error: &ProviderError, at: i64) -> Option<Self> {
         let OfAccount { health, to_admin, .. } = of_account(error)?;
-        Some(Self { at, kind: None, message: to_admin.to_owned(), health: Some(health), phone: None })
+        let message = to_admin.to_owned();
+        Some(Self { at, kind: None, message, health: Some(health), phone: None, refused_a_send: false })
+    }
+
+    /// The same of a message that the provider would not even take.
+    #[must_use]
+    pub fn refused_send(error: &ProviderError, at: i64) -> Option<Self> {
+        Self::refusal(error, at).map(|told| Self { refused_a_send: true, ..told })
     }
 }
 
@@ -631,6 +643,27 @@ impl Store {
         Err(Error::Unavailable("what the provider tells of an account was not noted".into()))
     }
 
+    /// Notes that the provider took a message of an account that was blocked as far as it was known. What a refused message told is
+    /// over then; the rest the provider is asked soon, since what it takes it may still refuse later.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn took_message(&self, known: &Integration, now_ms: i64) -> Result<()> {
+        let blocked = known.health.as_ref().filter(|health| health.status == HealthStatus::Blocked);
+        let Some(blocked) = blocked else { return Ok(()) };
+        let mut expression = next_check(Expression::default(), known, now_ms)
+            .if_compares("status", "=", s(status_name(ConnectionStatus::Connected)))
+            .if_still("health", Some(attribute(blocked)?));
+        if blocked.refused_a_send {
+            // A status that refuses this message afterwards tells whole seconds, and must not be the older one.
+            let checked_at = whole_second(now_ms) - 1;
+            let status = HealthStatus::Available;
+            let health = Health { status, reasons: Vec::new(), checked_at, refused_a_send: false };
+            expression = expression.set("health", attribute(&health)?);
+        }
+        self.update(&keys::integration(&known.organization_id, known.platform), expression).await.map(drop)
+    }
+
     /// Records that an authentic delivery came for the account: the webhook works.
     ///
     /// # Errors
@@ -803,7 +836,8 @@ impl Integration {
             .as_ref()
             .is_none_or(|known| known.checked_at < told.at && (known.status, &known.reasons) != (status, &reasons));
         if is_newer {
-            self.health = Some(Health { status, reasons, checked_at: told.at });
+            let refused_a_send = told.refused_a_send;
+            self.health = Some(Health { status, reasons, checked_at: told.at, refused_a_send });
         }
     }
 }

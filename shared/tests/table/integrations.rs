@@ -297,7 +297,8 @@ async fn a_check_tells_what_the_provider_said() {
     let store = table.store();
     let before = connected(&store, &organization, &account, 0).await;
 
-    let health = Health { status: HealthStatus::Limited, reasons: vec!["quality".into()], checked_at: at(1) };
+    let (status, reasons) = (HealthStatus::Limited, vec!["quality".into()]);
+    let health = Health { status, reasons, checked_at: at(1), refused_a_send: false };
     let refused = Connection {
         health: Some(health.clone()),
         webhook_verified: Some(false),

@@ -5,7 +5,7 @@ use shared::{
     clock,
     event::{Event, EventKind, ProviderError, StatusChange},
     message::Status,
-    store::{HealthStatus, Integration, Store},
+    store::{HealthStatus, Integration, Store, Told, keys},
 };
 
 use crate::{
@@ -98,16 +98,58 @@ async fn news_of_another_number_is_not_this_ones() {
     }
 }
 
+/// A message of ours failed with that code.
+fn failed(number: usize, code: &str, second: i64) -> Event {
+    let error = Some(ProviderError { code: code.into(), title: "No".into(), ..ProviderError::default() });
+    let status = status(&format!("wamid.{code}.{number}"), Status::Failed, second);
+    event(EventKind::Status(StatusChange { error, ..status }))
+}
+
+#[tokio::test]
+async fn what_a_status_refused_is_asked_once_a_message_is_taken() {
+    let table = Table::apart().await;
+    let store = &table.store();
+    let account = connected(store).await;
+    store.postpone_check(&integration(store, &account).await, at(1000)).await.unwrap();
+    let due = async || {
+        let shard = keys::check_shard(&account.organization);
+        store.integrations_due_of_all(shard, at(20), 10).await.unwrap().len()
+    };
+
+    store.took_message(&integration(store, &account).await, at(10)).await.unwrap();
+    assert_eq!(due().await, 0, "nothing was known against it");
+    account.receives(store, 2, vec![failed(0, "131042", 1)]).await;
+    let blocked = integration(store, &account).await;
+    store.took_message(&blocked, at(10)).await.unwrap();
+
+    assert_eq!(integration(store, &account).await, blocked, "taken is not sent yet");
+    assert_eq!(due().await, 1);
+    store.disconnect(&account.organization, account.platform, "ann", at(11)).await.unwrap();
+    store.took_message(&blocked, at(12)).await.unwrap();
+    assert_eq!(due().await, 0, "what is disconnected is not checked");
+}
+
+#[tokio::test]
+async fn refusal_of_a_taken_message_is_the_newer_word() {
+    let table = Table::open().await;
+    let store = &table.store();
+    let account = connected(store).await;
+    let error = ProviderError { code: "131042".into(), ..ProviderError::default() };
+    let refused = Told::refused_send(&error, at(9)).unwrap();
+    store.tell(&account.organization, account.platform, &account.id, &[refused]).await.unwrap();
+
+    store.took_message(&integration(store, &account).await, at(10) + 900).await.unwrap();
+    assert_eq!(integration(store, &account).await.health.unwrap().status, HealthStatus::Available);
+    account.receives(store, 11, vec![failed(0, "131042", 10)]).await;
+
+    assert_eq!(integration(store, &account).await.health.unwrap().status, HealthStatus::Blocked);
+}
+
 #[tokio::test]
 async fn a_status_that_refuses_the_account_becomes_its_health() {
     let table = Table::open().await;
     let store = &table.store();
     let account = connected(store).await;
-    let failed = |number: usize, code: &str, second: i64| -> Event {
-        let error = Some(ProviderError { code: code.into(), title: "No".into(), ..ProviderError::default() });
-        let status = status(&format!("wamid.{code}.{number}"), Status::Failed, second);
-        event(EventKind::Status(StatusChange { error, ..status }))
-    };
 
     account.receives(store, 2, vec![failed(0, "131026", 1)]).await;
     assert_eq!(integration(store, &account).await.health, None, "one customer's");
