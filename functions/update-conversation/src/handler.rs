@@ -249,8 +249,8 @@ mod tests {
         let answer = answer(&table, about(&account, &before)).await;
 
         let calls = table.meter.stop().calls;
-        // Two entries of the audit trail, the problems, and what is still unread.
-        assert_eq!(calls, ["GetItem", "UpdateItem", "PutItem", "PutItem", "Query", "Query"]);
+        // With its entries of the audit trail; what it is then, the problems, and what is still unread.
+        assert_eq!(calls, ["GetItem", "TransactWriteItems", "GetItem", "Query", "Query"]);
         assert_eq!((answer.status, &answer.body["data"]["unreadCount"]), (200, &json!(1)));
         let after = account.only(&store).await;
         let expected = Conversation {

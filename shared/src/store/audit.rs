@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Conversation, Expression, Store,
+    Expression, Store,
     expression::{n, s},
     fault, keys, read, with_key, write,
 };
@@ -145,31 +145,6 @@ impl Store {
     pub async fn audit(&self, organization: &OrganizationId, entry: &AuditEntry) -> Result<()> {
         let key = keys::audit(organization, &entry.id);
         self.put_if_absent(&key, item(organization, entry)?).await.map(drop)
-    }
-
-    /// Writes what a user has changed of a conversation, of what others see.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub(super) async fn audit_changes(
-        &self,
-        organization: &OrganizationId,
-        by: &str,
-        before: &Conversation,
-        after: &Conversation,
-        now_ms: i64,
-    ) -> Result<()> {
-        let changes = [
-            (AuditAction::StatusChanged, before.status != after.status),
-            (AuditAction::Assigned, before.assigned_to != after.assigned_to),
-            (AuditAction::LabelsChanged, before.labels != after.labels),
-        ];
-        for (action, _) in changes.into_iter().filter(|(_, changed)| *changed) {
-            let entry =
-                AuditEntry { conversation_id: Some(after.id.clone()), ..AuditEntry::new(action, Some(by), now_ms)? };
-            self.audit(organization, &entry).await?;
-        }
-        Ok(())
     }
 
     /// Writes that a user's attempt was refused, once an hour for each user and action: a process remembers what it wrote, and the

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Item, Store, Written,
+    AuditAction, AuditEntry, Item, Store, Written,
     expression::{Expression, n, s},
     keys::{self, Key},
     message::{Message, MessageType, ReadMark, number},
@@ -749,7 +749,10 @@ impl Store {
             let conversation = self.conversation(organization, id).await?.ok_or(Error::ConversationNotFound)?;
             let mut expression =
                 Expression::default().set("updatedAt", n(now_ms)).if_absent(ALIAS_OF).if_exists("lastMessageKey");
-            expression = expression.set_some("status", changes.status.map(|status| s(status.as_str())));
+            if let Some(status) = changes.status.filter(|status| *status != conversation.status) {
+                let before = s(conversation.status.as_str());
+                expression = expression.set("status", s(status.as_str())).if_compares("status", "=", before);
+            }
             if let Some(read_up_to) = changes.read_up_to {
                 // What is still on its way was not read, whatever its arrival will have been.
                 let read_up_to = read_up_to.min(conversation.last_received_at.unwrap_or(0));
@@ -775,15 +778,23 @@ impl Store {
             }
             expression = with_assignee(expression, changes, &conversation)?;
             expression = with_labels(expression, changes, &conversation)?;
-            match self.update(&keys::conversation(organization, &conversation.id), expression).await? {
-                Written::Done(item) => {
-                    let after = read(item)?;
-                    if let Some(by) = &changes.by {
-                        self.audit_changes(organization, by, &conversation, &after, now_ms).await?;
-                    }
-                    return Ok(after);
+            let key = keys::conversation(organization, &conversation.id);
+            let entries = changes.entries(&conversation, now_ms)?;
+            if entries.is_empty() {
+                match self.update(&key, expression).await? {
+                    Written::Done(item) => return read(item),
+                    Written::Refused(_) => continue,
                 }
-                Written::Refused(_) => {}
+            }
+            // Both or none: a repetition finds what was done, and would tell nothing.
+            let mut writes = vec![self.transact_update(&key, &expression)?];
+            for entry in &entries {
+                writes.push(self.audit_write(organization, entry)?);
+            }
+            match self.transact(writes, |_| Error::Conflict).await {
+                Ok(()) => return self.get(&key).await?.ok_or(Error::ConversationNotFound),
+                Err(Error::Conflict) => {}
+                Err(error) => return Err(error),
             }
         }
         Err(Error::Conflict)
@@ -884,6 +895,32 @@ impl Store {
     }
 }
 
+impl Changes {
+    /// What the audit trail tells of them: what others see, where it differs from what is there.
+    fn entries(&self, conversation: &Conversation, now_ms: i64) -> Result<Vec<AuditEntry>> {
+        let Some(by) = &self.by else { return Ok(Vec::new()) };
+        let assignee = Assignee::of(conversation.assigned_to.as_ref());
+        let changes = [
+            (AuditAction::StatusChanged, self.status.is_some_and(|status| status != conversation.status)),
+            (AuditAction::Assigned, self.assigned_to.as_ref().is_some_and(|assigned| *assigned != assignee)),
+            (AuditAction::LabelsChanged, self.labels_after(&conversation.labels) != conversation.labels),
+        ];
+        let told = changes.into_iter().filter(|(_, is_changed)| *is_changed);
+        told.map(|(action, _)| {
+            let entry = AuditEntry::new(action, Some(by), now_ms)?;
+            Ok(AuditEntry { conversation_id: Some(conversation.id.clone()), ..entry })
+        })
+        .collect()
+    }
+
+    fn labels_after(&self, before: &BTreeSet<String>) -> BTreeSet<String> {
+        match &self.labels {
+            Some(labels) => labels.clone(),
+            None => before.difference(&self.remove_labels).chain(&self.add_labels).cloned().collect(),
+        }
+    }
+}
+
 /// Who cares from now on. Where the change is on a condition, so is the write: of several at once, one gets it.
 fn with_assignee(expression: Expression, changes: &Changes, conversation: &Conversation) -> Result<Expression> {
     let current = Assignee::of(conversation.assigned_to.as_ref());
@@ -897,38 +934,40 @@ fn with_assignee(expression: Expression, changes: &Changes, conversation: &Conve
         }
         None => expression,
     };
-    Ok(match &changes.assigned_to {
-        Some(Assignee::User(user)) => expression.set("assignedTo", s(user)),
-        Some(Assignee::Nobody) => expression.remove("assignedTo"),
+    let assignee = changes.assigned_to.as_ref().filter(|assignee| **assignee != current);
+    let before = || conversation.assigned_to.as_ref().map(s);
+    Ok(match assignee {
+        Some(Assignee::User(user)) => expression.set("assignedTo", s(user)).if_still("assignedTo", before()),
+        Some(Assignee::Nobody) => expression.remove("assignedTo").if_still("assignedTo", before()),
         None => expression,
     })
 }
 
-/// The labels from now on. What is added or taken away touches no other label, so that two operators at once lose none.
+/// The labels from now on. What is added or taken away touches no other label, so that two operators at once lose none; of two who
+/// do the same, one does it.
 fn with_labels(expression: Expression, changes: &Changes, conversation: &Conversation) -> Result<Expression> {
     let set = |labels: &BTreeSet<String>| AttributeValue::Ss(labels.iter().cloned().collect());
-    let before = &conversation.labels;
-    let all = |expression: Expression, labels: &BTreeSet<String>| {
-        if labels.is_empty() { expression.remove("labels") } else { expression.set("labels", set(labels)) }
-    };
-    let Changes { labels, add_labels: add, remove_labels: remove, .. } = changes;
-    let expected = before.difference(remove).chain(add).collect::<BTreeSet<_>>().len();
-    if !add.is_empty() && expected > LABELS_MAX {
+    let (before, after) = (&conversation.labels, changes.labels_after(&conversation.labels));
+    if !changes.add_labels.is_empty() && after.len() > LABELS_MAX {
         return Err(Error::invalid_body(format!("a conversation has at most {LABELS_MAX} labels"), "addLabels"));
     }
-    Ok(match (labels, add.is_empty(), remove.is_empty()) {
-        (Some(labels), ..) => all(expression, labels),
-        (None, true, true) => expression,
-        (None, false, true) => {
-            let others = LABELS_MAX - add.difference(before).count();
-            expression.add("labels", set(add)).if_at_most("labels", others)
+    let add: BTreeSet<_> = after.difference(before).cloned().collect();
+    let remove: BTreeSet<_> = before.difference(&after).cloned().collect();
+    Ok(match (add.is_empty(), remove.is_empty()) {
+        (true, true) => expression,
+        (false, true) if changes.labels.is_none() => {
+            let expression = expression.add("labels", set(&add)).if_at_most("labels", LABELS_MAX - add.len());
+            add.iter().fold(expression, |expression, label| expression.unless_contains("labels", s(label)))
         }
-        (None, true, false) => expression.delete("labels", set(remove)),
-        // One expression cannot do both to one set: what was read stands in for it.
-        (None, false, false) => {
-            let after = before.difference(remove).chain(add).cloned().collect();
+        (true, false) if changes.labels.is_none() => {
+            let expression = expression.delete("labels", set(&remove));
+            remove.iter().fold(expression, |expression, label| expression.if_contains("labels", s(label)))
+        }
+        // Exactly these, or both at once, which one expression cannot do to one set: what was read stands in for it.
+        _ => {
+            let labels = (!after.is_empty()).then(|| set(&after));
             let still = (!before.is_empty()).then(|| set(before));
-            all(expression, &after).if_still("labels", still)
+            expression.set_or_remove("labels", labels).if_still("labels", still)
         }
     })
 }

@@ -175,6 +175,13 @@ impl Expression {
         self
     }
 
+    /// Demands that a string set does not hold a value, or is not there.
+    pub(super) fn unless_contains(mut self, attribute: &str, value: AttributeValue) -> Self {
+        let (name, value) = (self.name(attribute), self.value(value));
+        self.condition.push(format!("(attribute_not_exists({name}) OR NOT contains({name}, {value}))"));
+        self
+    }
+
     /// `SET … REMOVE … ADD … DELETE …`; `None` when nothing is changed.
     pub(super) fn update(&self) -> Option<String> {
         let clauses = [("SET", &self.set), ("REMOVE", &self.remove), ("ADD", &self.add), ("DELETE", &self.delete)];

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use aws_sdk_dynamodb::{
     operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, Delete, Put, TransactWriteItem, Update},
+    types::{AttributeValue, CancellationReason, Delete, Put, TransactWriteItem, Update},
 };
 use serde::{Deserialize, Serialize};
 
@@ -788,6 +788,7 @@ impl Store {
     }
 
     /// All of the writes or none; `refused` names the error where the condition of the write at that position did not hold.
+    /// [`Error::Conflict`] where somebody else was just writing one of the items.
     pub(super) async fn transact(
         &self,
         writes: Vec<TransactWriteItem>,
@@ -795,15 +796,19 @@ impl Store {
     ) -> Result<()> {
         let request = self.client.transact_write_items().set_transact_items(Some(writes));
         let Err(error) = request.send().await else { return Ok(()) };
-        let failed = match error.as_service_error() {
-            Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled
-                .cancellation_reasons()
-                .iter()
-                .position(|reason| reason.code() == Some("ConditionalCheckFailed")),
-            _ => None,
+        let reasons = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled.cancellation_reasons(),
+            _ => &[],
         };
-        Err(failed.map_or_else(|| fault("TransactWriteItems", &error), refused))
+        Err(canceled(reasons, refused).unwrap_or_else(|| fault("TransactWriteItems", &error)))
     }
+}
+
+/// What the reasons of a canceled transaction mean; `None` where they are a fault of the table.
+fn canceled(reasons: &[CancellationReason], refused: impl Fn(usize) -> Error) -> Option<Error> {
+    let position = |code: &str| reasons.iter().position(|reason| reason.code() == Some(code));
+    let is_contended = || position("TransactionConflict").map(|_| Error::Conflict);
+    position("ConditionalCheckFailed").map(refused).or_else(is_contended)
 }
 
 fn attribute<T: Serialize>(value: &T) -> Result<AttributeValue> {
@@ -896,5 +901,22 @@ fn status_name(status: ConnectionStatus) -> &'static str {
         ConnectionStatus::Connected => "connected",
         ConnectionStatus::Disconnected => "disconnected",
         ConnectionStatus::Error => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canceled_transaction_is_refused_or_contended_or_a_fault() {
+        let means = |codes: [&str; 2]| {
+            let reasons = codes.map(|code| CancellationReason::builder().code(code).build());
+            canceled(&reasons, |position| if position == 1 { Error::AccountInUse } else { Error::NotConnected })
+        };
+
+        assert!(matches!(means(["TransactionConflict", "ConditionalCheckFailed"]), Some(Error::AccountInUse)));
+        assert!(matches!(means(["None", "TransactionConflict"]), Some(Error::Conflict)));
+        assert!(means(["None", "ThrottlingError"]).is_none());
     }
 }

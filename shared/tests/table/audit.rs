@@ -6,7 +6,7 @@ use shared::{
 };
 
 use crate::{
-    engine::Table,
+    engine::{Fault, Table},
     given::{Account, anna, at, inbound},
 };
 
@@ -45,6 +45,63 @@ async fn changes_that_others_see_are_in_the_trail() {
     assert!(trail.iter().all(|entry| entry.conversation_id.as_ref() == Some(&id)), "{trail:?}");
     let kept = table.partition(&format!("ORG#{}#AUDIT", account.organization)).await;
     assert!(!format!("{kept:?}").contains("171"), "{kept:?}");
+}
+
+/// Whichever call fails, before or after it took effect, and however often the caller repeats: the trail tells what was done.
+#[tokio::test]
+async fn no_change_is_without_its_entry_and_none_twice() {
+    let table = Table::without_retries().await;
+    let changes = Changes {
+        by: Some("olga".to_owned()),
+        status: Some(ConversationStatus::Closed),
+        add_labels: ["vip".to_owned()].into(),
+        ..Changes::default()
+    };
+    for (call, fault) in (0..3).flat_map(|call| Fault::ALL.map(|fault| (call, fault))) {
+        let (account, store) = (Account::whatsapp(), table.store());
+        account.receives(&store, 0, vec![inbound(&anna(), "wamid.a", 0)]).await;
+        let id = account.conversation_id(&anna());
+        let change = async || store.change_conversation(&account.organization, &id, &changes, at(1)).await;
+
+        table.meter.start([(call, fault)]);
+        let failed = change().await;
+        table.meter.stop();
+        let is_done = store.conversation(&account.organization, &id).await.unwrap().unwrap().labels.len();
+        assert_eq!(account.audit(&store).await.len(), 2 * is_done, "{call} {fault:?}");
+        for _ in 0..2 {
+            change().await.unwrap();
+        }
+
+        assert!(failed.is_err(), "{call} {fault:?}");
+        let expected = [AuditAction::LabelsChanged, AuditAction::StatusChanged];
+        let mut told: Vec<_> = told(&table, &account).await.into_iter().map(|(action, _)| action).collect();
+        told.sort_by_key(|action| *action != AuditAction::LabelsChanged);
+        assert_eq!(told, expected, "{call} {fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_who_do_the_same_the_trail_tells_one() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    account.receives(&store, 0, vec![inbound(&anna(), "wamid.a", 0)]).await;
+    let id = account.conversation_id(&anna());
+    let vip = || ["vip".to_owned()].into();
+    let add = Changes { add_labels: vip(), status: Some(ConversationStatus::Closed), ..Changes::default() };
+    let remove =
+        Changes { remove_labels: vip(), assigned_to: Some(Assignee::User("olga".into())), ..Changes::default() };
+
+    for changes in [add, remove] {
+        let of = |by: &str| Changes { by: Some(by.to_owned()), ..changes.clone() };
+        let (olga, otto) = (of("olga"), of("otto"));
+        let change = |changes| store.change_conversation(&account.organization, &id, changes, at(1));
+        let (one, other) = tokio::join!(change(&olga), change(&otto));
+        one.and(other).unwrap();
+    }
+
+    let mut told: Vec<_> = told(&table, &account).await.into_iter().map(|(action, _)| format!("{action:?}")).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["Assigned", "LabelsChanged", "LabelsChanged", "StatusChanged"]);
 }
 
 #[tokio::test]
