@@ -143,6 +143,40 @@ async fn misdirected_webhook_is_repaired_only_where_allowed() {
 }
 
 #[tokio::test]
+async fn unusual_silence_is_told_until_a_message_comes() {
+    const DAY_SECS: u64 = 24 * 60 * 60;
+    let rig = own_rig(Setup::default());
+    let (organization, account) = Organization::with(&rig, "whatsapp").await;
+    let last = crate::shared::now() - 2 * DAY_SECS;
+    for number in 0..5 {
+        let customer = format!("49171392001{number}");
+        let id = format!("wamid.{}", crate::shared::unique());
+        account.receive_body(account.text_delivery(&id, &customer, last - number * 60, "Hello")).await;
+    }
+    // It has been connected for long.
+    let key = json!({ "pk": { "S": format!("ORG#{}", organization.id) }, "sk": { "S": "INTEGRATION#whatsapp" } });
+    let update = json!({
+        "TableName": table(&rig).await, "Key": key, "UpdateExpression": "SET notedConnectedAt = :long",
+        "ExpressionAttributeValues": { ":long": { "N": "0" } },
+    });
+    assert_eq!(rig.dynamodb("UpdateItem", update).await, json!({}));
+
+    let found = check(&rig).await;
+
+    assert_eq!((&found["checked"], &found["quiet"]), (&json!(1), &json!(1)), "{found}");
+    let conversations = organization.conversations("").await;
+    let quiet = integration(&organization, "whatsapp").await;
+    assert_eq!(quiet["quietSince"], conversations[0]["lastMessage"]["timestamp"], "{quiet}");
+    assert_eq!((&quiet["status"], &quiet["errorMessage"]), (&json!("connected"), &Value::Null), "it is no error");
+    // Who owns an account is believed for a minute; after a day of silence nobody believes anything.
+    rig.kill("receive-webhook").await;
+    account.customer_writes("491713920019", "Is anybody there?").await;
+    assert_eq!(integration(&organization, "whatsapp").await["quietSince"], Value::Null);
+    a_day_later(&rig, &organization, "whatsapp").await;
+    assert_eq!(check(&rig).await["quiet"], 0);
+}
+
+#[tokio::test]
 async fn what_connecting_left_in_quarantine_the_check_receives() {
     let rig = own_rig(Setup::default());
     let organization = Organization::new(&rig).await;

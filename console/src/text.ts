@@ -374,6 +374,8 @@ export const text = {
     webhookElsewhereWhy:
       "360dialog delivers this account's messages to another address. Register our webhook again, and they come in here.",
     webhookNoHint: "Proven by the first message that arrives, or by a test.",
+    quiet: (since: string) =>
+      `Nothing has come since ${since}; that is unusual for this account. Test it, then write to it yourself.`,
     lastSynced: "Last checked",
     never: "Never",
     connect: "Connect",

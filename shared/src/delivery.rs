@@ -203,16 +203,21 @@ impl Delivery<'_> {
             misfits: self.misfits,
         };
         counts += inbound.apply(events).await;
-        if !self.is_replay() && !owner.webhook_verified && owner.status == OwnerStatus::Connected {
+        let is_news = !owner.webhook_verified || owner.is_quiet;
+        if !self.is_replay() && is_news && owner.status == OwnerStatus::Connected {
             self.verified(owner, platform, account).await;
         }
         (counts, organization.cloned())
     }
 
-    /// The first authentic delivery proves that the webhook works. Only a hint for the admin: a failure costs nothing else.
+    /// The first authentic delivery, and the first after a long silence, prove that the webhook works. Only a hint for the admin: a
+    /// failure costs nothing else.
     async fn verified(&self, owner: &Owner, platform: Platform, account: &AccountId) {
         match self.store.mark_webhook_verified(&owner.organization_id, platform, account).await {
-            Ok(()) => self.owners.remember(platform, account, Owner { webhook_verified: true, ..owner.clone() }),
+            Ok(()) => {
+                let owner = Owner { webhook_verified: true, is_quiet: false, ..owner.clone() };
+                self.owners.remember(platform, account, owner);
+            }
             Err(error) => warn!("a webhook was not marked as verified: {}", causes(&error)),
         }
     }

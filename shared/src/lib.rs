@@ -19,6 +19,7 @@ pub mod message;
 pub mod metrics;
 pub mod phone;
 pub mod platform;
+pub mod quiet;
 pub mod replay;
 pub mod secrets;
 pub mod store;

@@ -36,6 +36,7 @@ const REFUSED: &str = "IntegrationsRefused";
 const ELSEWHERE: &str = "WebhooksElsewhere";
 const REPAIRED: &str = "WebhooksRepaired";
 const RENEWED: &str = "WebhooksRenewed";
+const QUIET: &str = "IntegrationsQuiet";
 const UNANSWERED: &str = "ChecksUnanswered";
 
 const PLATFORM: &str = "Platform";
@@ -69,6 +70,7 @@ pub(crate) fn init() {
         ELSEWHERE,
         REPAIRED,
         RENEWED,
+        QUIET,
         UNANSWERED,
     ];
     match Builder::new().cloudwatch_namespace(namespace).init() {
@@ -166,6 +168,8 @@ pub struct Checks {
     pub repaired: usize,
     /// Of those, whose webhook got a token of the current secret.
     pub renewed: usize,
+    /// Of those, for whom nothing has come for unusually long.
+    pub quiet: usize,
     /// Of those, about whom the provider did not answer.
     pub unanswered: usize,
 }
@@ -177,6 +181,7 @@ impl std::ops::AddAssign for Checks {
         self.elsewhere += other.elsewhere;
         self.repaired += other.repaired;
         self.renewed += other.renewed;
+        self.quiet += other.quiet;
         self.unanswered += other.unanswered;
     }
 }
@@ -189,6 +194,7 @@ pub fn checked(checks: &Checks) {
         (ELSEWHERE, checks.elsewhere),
         (REPAIRED, checks.repaired),
         (RENEWED, checks.renewed),
+        (QUIET, checks.quiet),
         (UNANSWERED, checks.unanswered),
     ] {
         if count > 0 {

@@ -39,6 +39,7 @@ pub struct IntegrationView {
     error_message: Option<String>,
     health: Option<HealthView>,
     notices: Vec<Value>,
+    quiet_since: Option<String>,
     created_at: String,
     updated_at: String,
 }
@@ -83,6 +84,7 @@ impl From<Integration> for IntegrationView {
                 .into_iter()
                 .map(|notice| json!({ "at": rfc3339(notice.at), "kind": notice.kind, "message": notice.message }))
                 .collect(),
+            quiet_since: integration.quiet_since.map(rfc3339),
             health: integration.health.map(|health| HealthView {
                 status: health.status,
                 reasons: health.reasons,

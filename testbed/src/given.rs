@@ -116,6 +116,8 @@ impl Account {
             error_message: None,
             health: None,
             notices: Vec::new(),
+            quiet_since: None,
+            noted_connected_at: Some(at(second)),
             created_at: at(second),
             updated_at: at(second),
         }

@@ -132,6 +132,11 @@ export function PlatformCard({ platform, integration, isAdmin }: Props) {
           </p>
         )
       )}
+      {integration?.quietSince && (
+        <p className="notice warning">
+          <CircleAlert aria-hidden /> {text.settings.quiet(dateAndTime(integration.quietSince))}
+        </p>
+      )}
       {integration && <Facts integration={integration} />}
       {(asking === "connect" || asking === "replace" || asking === "updateKey") && (
         <ConnectDialog

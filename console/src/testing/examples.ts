@@ -84,6 +84,7 @@ export function integration(change: Partial<Integration> = {}): Integration {
     errorMessage: null,
     health: { status: "available", reasons: [], checkedAt: "2026-11-23T09:00:00.000Z" },
     notices: [],
+    quietSince: null,
     createdAt: "2026-11-20T09:00:00.000Z",
     updatedAt: "2026-11-23T09:00:00.000Z",
     ...change,

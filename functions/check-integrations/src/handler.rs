@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use shared::{
-    Result,
+    Error, Result,
     check::Checker,
     clock,
     http::causes,
     metrics::{self, Checks},
+    quiet::{LOOKED_AT, quiet_since},
     replay,
     secrets::WebhookSecret,
     store::{
@@ -62,9 +63,12 @@ pub(crate) async fn handle(checking: &Checking, deadline_ms: u64) -> Result<Chec
         }
     }
     let CheckIntegrationsResponse { checks, replayed, more } = total;
-    let Checks { checked, refused, elsewhere, repaired, renewed, unanswered } = checks;
+    let Checks { checked, refused, elsewhere, repaired, renewed, quiet, unanswered } = checks;
     metrics::checked(&checks);
-    info!(checked, refused, elsewhere, repaired, renewed, unanswered, replayed, more, "checked {checked} integrations");
+    info!(
+        checked,
+        refused, elsewhere, repaired, renewed, quiet, unanswered, replayed, more, "checked {checked} integrations"
+    );
     failed.map_or(Ok(total), Err)
 }
 
@@ -127,7 +131,13 @@ async fn check(checking: &Checking, integration: Integration) -> Outcome {
             if checked.renewed {
                 audit(checking, &integration, AuditAction::WebhookTokenRenewed).await;
             }
-            checking.store.record_check(&integration, checked.connection).await.map(drop)
+            match checking.store.record_check(&integration, checked.connection).await {
+                Ok(now) => {
+                    checks.quiet = usize::from(listen(checking, &now).await);
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            }
         }
         Err(error) => {
             checks.unanswered = 1;
@@ -141,6 +151,33 @@ async fn check(checking: &Checking, integration: Integration) -> Outcome {
         warn!("a check was not recorded: {}", causes(error));
     }
     Outcome { checks, replayed, rescheduled: recorded.is_ok() }
+}
+
+/// Notes since when nothing has come, where that is unusual; whether it is. Whoever cannot receive has been told why already.
+async fn listen(checking: &Checking, integration: &Integration) -> bool {
+    let Integration { organization_id: organization, platform, credentials, .. } = integration;
+    let listened = async {
+        let quiet_since = if integration.status == ConnectionStatus::Connected {
+            let heard = checking.store.last_heard(organization, *platform, &credentials.account, LOOKED_AT).await?;
+            quiet_since(&heard, integration.connected_at(), clock::now_ms())
+        } else {
+            None
+        };
+        checking.store.mark_quiet(integration, quiet_since).await?;
+        Ok::<_, Error>(quiet_since)
+    };
+    match listened.await {
+        Ok(quiet_since) => {
+            if quiet_since.is_some() {
+                info!(organization.id = %organization, %platform, "nothing has come for unusually long");
+            }
+            quiet_since.is_some()
+        }
+        Err(error) => {
+            warn!("whether something has come is not known now: {}", causes(&error));
+            false
+        }
+    }
 }
 
 async fn audit(checking: &Checking, integration: &Integration, action: AuditAction) {
@@ -178,7 +215,7 @@ mod tests {
     };
     use testbed::{
         engine::{Fault, Table},
-        given::{Account, arrives, at, sealed, text_delivery},
+        given::{Account, arrives, at, inbound, phone, sealed, text_delivery},
         provider::{Asked, MockProvider},
         secrets::{webhook_keys, webhook_secret},
         vault::vault,
@@ -232,6 +269,14 @@ mod tests {
             self.table.store().put_integration(&connected, Some(&before), "ann").await.unwrap();
         }
 
+        /// Connects it once more, now.
+        async fn connect_again(&self, account: &Account) {
+            let before = self.stored(account).await;
+            let now_ms = clock::now_ms();
+            let again = Integration { updated_at: now_ms, noted_connected_at: Some(now_ms), ..before.clone() };
+            self.table.store().put_integration(&again, Some(&before), "ann").await.unwrap();
+        }
+
         /// What a run with time enough answers.
         async fn run(&self) -> Value {
             serde_json::to_value(handle(&self.checking, NEVER).await.unwrap()).unwrap()
@@ -266,7 +311,8 @@ mod tests {
     /// What a run answers that did this and nothing else.
     fn did(what: &Value) -> Value {
         let mut all = json!({
-            "checked": 0, "refused": 0, "elsewhere": 0, "repaired": 0, "renewed": 0, "unanswered": 0, "replayed": 0, "more": false,
+            "checked": 0, "refused": 0, "elsewhere": 0, "repaired": 0, "renewed": 0, "quiet": 0, "unanswered": 0,
+            "replayed": 0, "more": false,
         });
         all.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
         all
@@ -317,6 +363,34 @@ mod tests {
         assert_eq!((after.credentials, after.created_at), (before.credentials, before.created_at));
         assert!(after.last_synced_at > before.last_synced_at);
         assert_eq!((stage.due_in(23 * HOUR_MS).await, stage.due_in(24 * HOUR_MS).await), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn unusual_silence_is_told_until_something_comes() {
+        const DAY_SECS: i64 = 24 * 60 * 60;
+        let (stage, account) = (Stage::where_all_is_well().await, Account::whatsapp());
+        let store = stage.table.store();
+        stage.connect(&account).await;
+        let now = (clock::now_ms() - at(0)) / 1000;
+        for number in 0..30 {
+            let customer = phone(&format!("4917139200{number:02}"));
+            let second = now - 2 * DAY_SECS - number * 60;
+            let events = vec![inbound(&customer, &format!("m{number}"), second)];
+            assert_eq!(Box::pin(account.deliver(&store, clock::now_us(), events)).await.failed, 0);
+        }
+
+        stage.table.meter.start([]);
+        assert_eq!(stage.run().await, did(&json!({ "checked": 1, "quiet": 1 })));
+        let asked = stage.table.meter.stop().calls.len();
+        let quiet = stage.stored(&account).await;
+        arrives(&store, &account.proof(), &text_delivery(&account.id, "news"), clock::now_ms()).await;
+        let heard = stage.stored(&account).await;
+        // What came tells an old time: the next check finds the same silence.
+        stage.connect_again(&account).await;
+
+        assert_eq!((quiet.quiet_since, heard.quiet_since), (Some(at(now - 2 * DAY_SECS)), None));
+        assert_eq!(stage.run().await, did(&json!({ "checked": 1 })), "it could not come before it was connected");
+        assert_eq!(asked, usize::from(keys::CHECK_SHARDS) + 5, "one query more, and one write where it is news");
     }
 
     #[tokio::test]
@@ -598,7 +672,8 @@ mod tests {
         counted.table.meter.start([]);
         counted.run().await;
         let calls = counted.table.meter.stop().calls.len();
-        assert_eq!(calls, usize::from(keys::CHECK_SHARDS) + 3, "what waits in quarantine, and what came of the check");
+        // What waits in quarantine, what came of the check, and when customers last wrote.
+        assert_eq!(calls, usize::from(keys::CHECK_SHARDS) + 4);
 
         for call in 0..calls {
             for fault in Fault::ALL {

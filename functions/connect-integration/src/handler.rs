@@ -270,6 +270,8 @@ fn integration(
             refused_a_send: false,
         }),
         notices: same_account.map(|same| same.notices.clone()).unwrap_or_default(),
+        quiet_since: None,
+        noted_connected_at: Some(now_ms),
         created_at: previous.map_or(now_ms, |previous| previous.created_at),
         updated_at: now_ms,
     }

@@ -7,9 +7,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::{
     Conversation, ConversationStatus, Item, Store,
     expression::{Expression, s},
-    fault, keys, read,
+    fault, keys,
+    message::number,
+    read,
 };
-use crate::{error::Result, id::OrganizationId, platform::Channel};
+use crate::{
+    error::Result,
+    id::{AccountId, OrganizationId},
+    platform::{Channel, Platform},
+};
 
 /// Which conversations are listed.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +43,7 @@ pub struct InboxPage {
 
 /// How many conversations of one channel are looked at for one page: a filter that matches few may return a short page.
 const SCAN_MAX: usize = 1000;
+const LAST_INBOUND_AT: &str = "lastInboundAt";
 /// How many are read at once where a filter drops some.
 const FILTERED_BATCH: usize = 100;
 
@@ -106,6 +113,38 @@ impl Store {
         };
         let conversations = matches.into_iter().map(|(_, item)| read(item)).collect::<Result<_>>()?;
         Ok(InboxPage { conversations, next })
+    }
+
+    /// When the customers of an account last wrote, one time for each of the newest conversations, epoch milliseconds. One query of
+    /// so many of the platform's: where another account had its place not long ago, fewer are this one's.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn last_heard(
+        &self,
+        organization: &OrganizationId,
+        platform: Platform,
+        account: &AccountId,
+        newest: usize,
+    ) -> Result<Vec<i64>> {
+        let mut expression = Expression::default().if_compares("accountId", "=", s(account.as_str()));
+        let (key, heard) = (expression.name(keys::INBOX_KEY), expression.name(LAST_INBOUND_AT));
+        let partition = expression.value(s(keys::inbox(organization, platform.into())));
+        let request = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(keys::INBOX)
+            .key_condition_expression(format!("{key} = {partition}"))
+            .set_filter_expression(expression.conditions())
+            .projection_expression(heard)
+            .set_expression_attribute_names(expression.names())
+            .set_expression_attribute_values(expression.values())
+            .scan_index_forward(false)
+            .limit(i32::try_from(newest).unwrap_or(i32::MAX));
+        let _turn = self.turn().await?;
+        let output = request.send().await.map_err(|error| fault("Query", &error))?;
+        Ok(output.items.unwrap_or_default().iter().filter_map(|item| number(item, LAST_INBOUND_AT)).collect())
     }
 
     async fn stretch(

@@ -182,8 +182,14 @@ pub struct Integration {
     /// What the provider told of the account, the newest first.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub notices: Vec<Notice>,
+    /// Nothing has come since then, and that is unusual: what a check found out, until something comes. Epoch milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub quiet_since: Option<i64>,
     /// When it was first connected, epoch milliseconds.
     pub created_at: i64,
+    /// When it was last connected, where that was noted: [`Integration::connected_at`].
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub noted_connected_at: Option<i64>,
     /// When it last changed, epoch milliseconds.
     pub updated_at: i64,
 }
@@ -193,6 +199,12 @@ impl Integration {
     #[must_use]
     pub fn claim(&self) -> Claim {
         self.noted_claim.unwrap_or(Claim::before_noted(self.platform))
+    }
+
+    /// When it was last connected, epoch milliseconds: before, nothing could come.
+    #[must_use]
+    pub fn connected_at(&self) -> i64 {
+        self.noted_connected_at.unwrap_or(self.created_at)
     }
 }
 
@@ -242,6 +254,9 @@ pub struct Owner {
     pub noted_claim: Option<Claim>,
     /// As on the integration; a copy, so that a delivery needs one read.
     pub webhook_verified: bool,
+    /// The integration says that nothing has come for long: the next delivery has to tell it.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_quiet: bool,
     /// When the claim was made, epoch milliseconds.
     pub claimed_at: i64,
     /// What happened before is another organization's, epoch milliseconds: when that released the account.
@@ -352,6 +367,7 @@ impl Store {
             status: OwnerStatus::Pending,
             noted_claim: Some(claim),
             webhook_verified: false,
+            is_quiet: false,
             claimed_at: now_ms,
             not_before: None,
             released_at: None,
@@ -382,6 +398,7 @@ impl Store {
             .set(NOTED_CLAIM, s(claim_name(claim)))
             .set("webhookVerified", AttributeValue::Bool(false))
             .set("claimedAt", n(now_ms))
+            .remove(IS_QUIET)
             .remove(keys::EXPIRES_AT)
             .if_compares("status", "=", s(owner_status_name(existing.status)))
             .if_compares("claimedAt", "=", n(existing.claimed_at));
@@ -664,7 +681,35 @@ impl Store {
         self.update(&keys::integration(&known.organization_id, known.platform), expression).await.map(drop)
     }
 
-    /// Records that an authentic delivery came for the account: the webhook works.
+    /// Notes since when nothing has come, as a check found out, or that it is not so; and for the webhook, so that the next delivery
+    /// ends it. What somebody else has changed meanwhile stays.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn mark_quiet(&self, checked: &Integration, quiet_since: Option<i64>) -> Result<()> {
+        if checked.quiet_since == quiet_since {
+            return Ok(());
+        }
+        let (organization, platform) = (&checked.organization_id, checked.platform);
+        let account = &checked.credentials.account;
+        let integration = Expression::default()
+            .set_or_remove(QUIET_SINCE, quiet_since.map(n))
+            .if_compares("status", "=", s(status_name(checked.status)))
+            .if_entry("credentials", "account", s(account.as_str()));
+        let owner = Expression::default()
+            .set_or_remove(IS_QUIET, quiet_since.map(|_| AttributeValue::Bool(true)))
+            .if_compares("organizationId", "=", s(organization.as_str()));
+        let writes = vec![
+            self.transact_update(&keys::integration(organization, platform), &integration)?,
+            self.transact_update(&keys::account_owner(platform, account), &owner)?,
+        ];
+        match self.transact(writes, |_| Error::Conflict).await {
+            Ok(()) | Err(Error::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records that an authentic delivery came for the account: the webhook works, and it is quiet no longer.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -677,10 +722,13 @@ impl Store {
         let yes = || AttributeValue::Bool(true);
         let verified = || Expression::default().set("webhookVerified", yes());
         // The account may have been replaced since the delivery left.
-        let still_here =
-            verified().set(WEBHOOK_WAS_OURS, yes()).if_entry("credentials", "account", s(account.as_str()));
+        let still_here = verified().set(WEBHOOK_WAS_OURS, yes()).remove(QUIET_SINCE).if_entry(
+            "credentials",
+            "account",
+            s(account.as_str()),
+        );
         self.update(&keys::integration(organization, platform), still_here).await?;
-        let mine = verified().if_compares("organizationId", "=", s(organization.as_str()));
+        let mine = verified().remove(IS_QUIET).if_compares("organizationId", "=", s(organization.as_str()));
         self.update(&keys::account_owner(platform, account), mine).await.map(drop)
     }
 
@@ -700,6 +748,7 @@ impl Store {
             .set("status", s(status_name(ConnectionStatus::Disconnected)))
             .set("updatedAt", n(now_ms))
             .remove("errorMessage")
+            .remove(QUIET_SINCE)
             .remove(keys::INBOX_KEY)
             .remove(keys::INBOX_SORT)
             .if_compares("updatedAt", "=", n(integration.updated_at));
@@ -715,6 +764,7 @@ impl Store {
         Ok(Integration {
             status: ConnectionStatus::Disconnected,
             error_message: None,
+            quiet_since: None,
             updated_at: now_ms,
             ..integration
         })
@@ -759,6 +809,7 @@ impl Store {
     ) -> Result<TransactWriteItem> {
         let expression = besides(Expression::default().set("status", s(owner_status_name(status))))
             .remove("releasedAt")
+            .remove(IS_QUIET)
             .if_compares("organizationId", "=", s(organization.as_str()))
             .if_compares("status", "<>", s(owner_status_name(OwnerStatus::Released)));
         self.transact_update(&keys::account_owner(platform, account), &expression)
@@ -876,6 +927,8 @@ fn next_check(expression: Expression, integration: &Integration, due_ms: i64) ->
         .set(keys::INBOX_SORT, s(keys::check_sort(due_ms, organization, integration.platform)))
 }
 
+const QUIET_SINCE: &str = "quietSince";
+const IS_QUIET: &str = "isQuiet";
 const WEBHOOK_WAS_OURS: &str = "webhookWasOurs";
 const NOTED_CLAIM: &str = "notedClaim";
 

@@ -372,6 +372,32 @@ async fn a_refusal_says_nothing_of_a_newer_key() {
 }
 
 #[tokio::test]
+async fn silence_ends_with_a_delivery_or_a_change_of_connection() {
+    let (table, organization, account) = (Table::open().await, organization(), account());
+    let store = table.store();
+    let integration = connected(&store, &organization, &account, 0).await;
+    let is_quiet = async || {
+        let now = store.integration(&organization, Platform::Whatsapp).await.unwrap().unwrap();
+        (now.quiet_since, owner(&store, &account).await.unwrap().is_quiet)
+    };
+    let mark = async || store.mark_quiet(&integration, Some(at(5))).await.unwrap();
+
+    mark().await;
+    assert_eq!(is_quiet().await, (Some(at(5)), true));
+    store.mark_webhook_verified(&organization, Platform::Whatsapp, &account).await.unwrap();
+    assert_eq!(is_quiet().await, (None, false));
+    mark().await;
+    store.disconnect(&organization, PLATFORM, "ann", at(6)).await.unwrap();
+    assert_eq!(is_quiet().await, (None, false));
+    mark().await;
+    assert_eq!(is_quiet().await, (None, false), "the check was not of that");
+
+    table.meter.start([]);
+    store.mark_quiet(&integration, None).await.unwrap();
+    assert_eq!(table.meter.stop().calls, [""; 0], "no news, no write");
+}
+
+#[tokio::test]
 async fn a_delivery_proves_the_webhook_of_its_own_account_only() {
     let (table, organization) = (Table::open().await, organization());
     let store = table.store();
