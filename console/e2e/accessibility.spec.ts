@@ -2,7 +2,7 @@ import { AxeBuilder } from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
 import { text } from "../src/text";
 import { PLATFORMS } from "./organization";
-import { bubble, expect, row, signIn, test, write } from "./test";
+import { bubble, expect, row, signIn, test, toNewest, write } from "./test";
 
 async function check(page: Page, what: string): Promise<void> {
   // Colours are judged when nothing fades any more.
@@ -71,6 +71,7 @@ for (const colorScheme of ["light", "dark"] as const) {
         for (const platform of PLATFORMS) {
           await page.goto(`/conversations?channel=${platform}`);
           await row(page, "The last words").click();
+          await toNewest(page);
           await expect(bubble(page, "The last words").first()).toBeVisible();
           await check(page, `every type of ${platform}`);
         }

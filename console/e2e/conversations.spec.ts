@@ -1,6 +1,6 @@
 import { text } from "../src/text";
 import { PLATFORMS } from "./organization";
-import { bubble, expect, leaveList, row, signIn, test, write } from "./test";
+import { bubble, expect, leaveList, row, signIn, test, toNewest, write } from "./test";
 
 /** What the issue promises for what arrives while somebody looks. */
 const SHOWN_WITHIN_MS = 3_000;
@@ -56,6 +56,7 @@ test.describe("a customer's message", () => {
       await page.getByRole("link", { name: text.nav.channel(platform), exact: true }).click();
       await row(page, "Lena Vogt").or(row(page, /\d{8}/)).first().click();
       const thread = page.getByRole("region", { name: text.thread.label });
+      await toNewest(page);
       await expect(bubble(page, "The last words")).toBeVisible();
 
       await organization.customer(platform, { type: "reaction", target: last, emoji: "🎉" });

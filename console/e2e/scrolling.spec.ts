@@ -244,6 +244,48 @@ test("a thread of 5,000 messages scrolls smoothly to its beginning, without a ju
     .toBe(true);
   const { bottom } = await scroller.evaluate((element) => ({ bottom: element.scrollHeight }));
   expect(bottom).toBeGreaterThan(MESSAGES * 40);
-  await page.getByRole("button", { name: text.thread.jump }).click();
+  // Nothing in between was seen.
+  await page.getByRole("button", { name: /new messages$/ }).click();
   await expect(bubble(page, `Message ${MESSAGES - 1}.`)).toBeVisible();
+});
+
+test("a long backlog opens at its first unread message, and only what was on screen is read", async ({
+  page,
+  organization,
+}) => {
+  await organization.connect("whatsapp");
+  await deliver(organization, 110, (index) => ({ from: "491713920012", text: `Message ${index}.` }));
+  type Listed = { items: { id: string; text: string; unreadCount: number }[] };
+  const { items: conversations } = await organization.call<Listed>("GET", "/conversations");
+  const path = `/conversations/${conversations[0]!.id}`;
+  const { items } = await organization.call<Listed>("GET", `${path}/messages?limit=100`);
+  await organization.call("PATCH", path, { readUpTo: items.find(({ text }) => text === "Message 19.")!.id });
+  const unread = async () => (await organization.call<Listed["items"][0]>("GET", path)).unreadCount;
+  expect(await unread()).toBe(90);
+  await signIn(page, { organization });
+
+  await row(page, "Message 109.").click();
+  await expect(page.getByText(text.thread.newMessages, { exact: true })).toBeInViewport();
+  await expect(bubble(page, "Message 20.")).toBeInViewport();
+  await expect.poll(unread).toBeLessThan(90);
+  expect(await unread()).toBeGreaterThan(60);
+
+  // What is jumped over stays unread, and is pointed to.
+  await page.getByRole("button", { name: /new messages$/ }).click();
+  await expect(bubble(page, "Message 109.")).toBeInViewport();
+  const above = page.getByRole("button", { name: /more unread$/ });
+  await expect(above).toBeVisible();
+  await page.waitForTimeout(1_000);
+  expect(await unread()).toBeGreaterThan(60);
+  await above.click();
+  await expect(bubble(page, "Message 109.")).not.toBeInViewport();
+
+  const thread = page.getByRole("region", { name: text.thread.label });
+  await expect
+    .poll(async () => {
+      await thread.evaluate((element) => (element.scrollTop += element.clientHeight / 2));
+      return unread();
+    })
+    .toBe(0);
+  await expect(above).toHaveCount(0);
 });

@@ -99,3 +99,10 @@ export async function write(page: Page, words: string): Promise<void> {
   await page.getByRole("textbox", { name: text.composer.label }).fill(words);
   await page.keyboard.press("Enter");
 }
+
+/** Scrolls past what is unread, where it does not fit. */
+export async function toNewest(page: Page): Promise<void> {
+  const thread = page.getByRole("region", { name: text.thread.label });
+  await expect(thread.getByRole("article").first()).toBeVisible();
+  await thread.evaluate((element) => (element.scrollTop = element.scrollHeight));
+}

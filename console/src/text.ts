@@ -137,6 +137,7 @@ export const text = {
     newMessages: "New messages",
     jump: "To the newest message",
     jumpNew: (count: number) => plural(count, "new message", "new messages"),
+    unreadAbove: (count: number | null) => (count === null ? "More unread" : `${count} more unread`),
     empty: "No messages yet.",
     unsent: "This message was taken back.",
     edited: "Edited",

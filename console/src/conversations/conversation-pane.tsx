@@ -2,7 +2,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { ArrowLeft, PanelRight } from "lucide-react";
 import { useEffect, useRef, useState, useSyncExternalStore, type KeyboardEvent } from "react";
 import { Link, useNavigate } from "react-router";
-import { ApiError, explain, type Message } from "../api";
+import { ApiError, explain, type Conversation, type Message } from "../api";
 import { ChannelIcon, channelOf } from "../channel-icon";
 import { useConsole } from "../console-context";
 import { EMPTY_DRAFT, followDraft, readDraft, writeDraft, type Draft } from "../drafts";
@@ -10,7 +10,6 @@ import { useFailure } from "../failure";
 import { unshown } from "../outbox";
 import { isEscape } from "../keyboard";
 import { Foreign, withoutOverrides } from "../plain-text";
-import { useIsVisible } from "../polling";
 import { CONTENT_ID } from "../shell";
 import { text } from "../text";
 import { Empty, Problem, Skeleton } from "../ui/states";
@@ -18,7 +17,7 @@ import { PageTitle } from "../unread-badge";
 import { Composer } from "./composer";
 import { nameOf } from "./conversation-row";
 import { DetailsPanel } from "./details-panel";
-import { refreshConversation, useConversation, useThread, useUpdateConversation } from "./queries";
+import { refreshConversation, useConversation, useThread, useUpdateConversation, type LivePages } from "./queries";
 import { Thread } from "./thread";
 
 interface Props {
@@ -39,9 +38,10 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
   const detailsButton = useRef<HTMLButtonElement>(null);
   const [draft, setDraft] = useState(() => readDraft(identity, id));
   const [isDetailsOpen, setIsDetailsOpen] = useState(() => window.matchMedia("(min-width: 1280px)").matches);
-  const [isAtEnd, setIsAtEnd] = useState(true);
+  const [seenUpTo, setSeenUpTo] = useState<string | null>(null);
   const messages = thread.query.data?.items;
-  useMarkRead(id, messages, conversation.data?.unread, isAtEnd);
+  const isLoaded = useBacklog(conversation.data, thread);
+  useMarkRead(id, messages, conversation.data?.unread, seenUpTo);
   useCanonicalAddress(id, conversation.data?.id);
   useProblem(id, messages);
   useEffect(() => followDraft(identity, id, setDraft), [identity, id]);
@@ -118,14 +118,14 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
             isTrying={thread.query.isFetching}
           />
         )}
-        {thread.query.isPending && !threadFailure && <Skeleton rows={5} className="bubble-skeleton" />}
-        {messages && conversation.data && (
+        {!isLoaded && !threadFailure && <Skeleton rows={5} className="bubble-skeleton" />}
+        {messages && conversation.data && isLoaded && (
           <Thread
             conversation={conversation.data}
             messages={messages}
             outgoing={unshown(entries, messages, identity.user)}
             list={thread}
-            onAtEnd={setIsAtEnd}
+            onSeen={setSeenUpTo}
             onReply={(message) => {
               change({ ...draft, replyTo: message.id, isNote: false });
               composer.current?.focus();
@@ -164,30 +164,75 @@ function BackButton({ label, onClick }: { label: string; onClick: () => void }) 
   );
 }
 
-/** Marks as read what somebody has before their eyes: in a visible tab, with the newest message on screen. */
+/** So much of a thread is loaded at most to open it at its first unread message. */
+const BACKLOG_MAX = 300;
+
+/** Loads what is needed to open a thread at its first unread message; whether that is there, or too far away. */
+function useBacklog(conversation: Conversation | undefined, { query, more, moreFailed }: LivePages<Message>): boolean {
+  const [isLoaded, setIsLoaded] = useState(false);
+  const first = conversation?.firstUnreadId;
+  const list = query.data;
+  const isHere =
+    list !== undefined &&
+    (!first ||
+      list.next === null ||
+      moreFailed ||
+      list.items.length >= BACKLOG_MAX ||
+      list.items.some((message) => message.id === first));
+  const isKnown = conversation !== undefined && list !== undefined;
+  if (isKnown && isHere && !isLoaded) setIsLoaded(true);
+  const isNeeded = isKnown && !isHere && !isLoaded;
+  useEffect(() => {
+    if (isNeeded) more();
+  }, [isNeeded, more]);
+  return isLoaded;
+}
+
+/** Who scrolls through a backlog has read it when they come to rest. */
+const MARK_AFTER_MS = 500;
+
+/** Marks as read what somebody had before their eyes: everything up to `seenUpTo`. */
 function useMarkRead(
   id: string,
   messages: Message[] | undefined,
   isUnread: boolean | undefined,
-  isAtEnd: boolean,
+  seenUpTo: string | null,
 ): void {
   const queries = useQueryClient();
   const { mutate } = useUpdateConversation(id);
-  const isVisible = useIsVisible();
   /** `receivedAt` up to which this pane has marked, or found marked. */
   const read = useRef<string | null>(null);
-  const inbound = messages?.filter((message) => message.direction === "inbound").map((message) => message.receivedAt);
-  const newest = inbound?.reduce((latest, at) => (at > latest ? at : latest), "");
-  const shown = messages?.[0]?.id;
+  const marking = useRef<(() => void) | null>(null);
+  const position = messages?.findIndex((message) => message.id === seenUpTo) ?? -1;
+  const newest = latestOf(messages ?? []);
+  const newestSeen = position < 0 ? "" : latestOf(messages?.slice(position) ?? []);
   useEffect(() => {
-    if (!newest || !shown || isUnread === undefined) return;
+    if (!newest || isUnread === undefined) return;
     if (read.current !== null && newest > read.current) refreshConversation(queries, id);
     if (read.current === null && !isUnread) read.current = newest;
-    if (!isVisible || !isAtEnd || (read.current !== null && newest <= read.current)) return;
-    read.current = newest;
-    // Where it fails, the conversation stays unread: the next message, or opening it again, marks it.
-    mutate({ readUpTo: shown });
-  }, [newest, shown, isUnread, isVisible, isAtEnd, mutate, queries, id]);
+  }, [newest, isUnread, queries, id]);
+  useEffect(() => {
+    if (!seenUpTo || !newestSeen || isUnread === undefined) return;
+    if (read.current !== null && newestSeen <= read.current) return;
+    const mark = () => {
+      marking.current = null;
+      read.current = newestSeen;
+      // Where it fails, the conversation stays unread: the next message, or opening it again, marks it.
+      mutate({ readUpTo: seenUpTo });
+    };
+    marking.current = mark;
+    if (position === 0) mark();
+    const timer = setTimeout(() => marking.current?.(), MARK_AFTER_MS);
+    return () => clearTimeout(timer);
+  }, [seenUpTo, newestSeen, position, isUnread, mutate]);
+  // Who leaves at once has seen it nevertheless.
+  useEffect(() => () => marking.current?.(), []);
+}
+
+/** When the newest of the customer's messages arrived. */
+function latestOf(messages: Message[]): string {
+  const arrivals = messages.filter(({ direction }) => direction === "inbound").map(({ receivedAt }) => receivedAt);
+  return arrivals.reduce((latest, at) => (at > latest ? at : latest), "");
 }
 
 /** Asks for the conversation's problem as soon as the thread shows one more message that failed. */

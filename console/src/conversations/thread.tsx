@@ -1,8 +1,9 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { ArrowDown } from "lucide-react";
+import { ArrowDown, ArrowUp } from "lucide-react";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import type { Conversation, Message } from "../api";
 import { useConsole } from "../console-context";
+import { useIsVisible } from "../polling";
 import type { Outgoing } from "../outbox";
 import { useIntegrations } from "../settings/queries";
 import { text } from "../text";
@@ -26,7 +27,8 @@ interface Props {
   messages: Message[];
   outgoing: Outgoing[];
   list: LivePages<Message>;
-  onAtEnd: (isAtEnd: boolean) => void;
+  /** Tells up to which message everything was on screen. */
+  onSeen: (id: string) => void;
   onReply: (message: Message) => void;
   onEdit: (entry: Outgoing) => void;
   /** Takes a message that failed into the composer. */
@@ -37,16 +39,18 @@ type Row =
   | { kind: "message"; key: string; message: Message; startsDay: boolean; isFirstNew: boolean }
   | { kind: "outgoing"; key: string; entry: Outgoing };
 
-export function Thread({ conversation, messages, outgoing, list, onAtEnd, onReply, onEdit, onEditFailed }: Props) {
+export function Thread({ conversation, messages, outgoing, list, onSeen, onReply, onEdit, onEditFailed }: Props) {
   const { identity, outbox } = useConsole();
   const integrations = useIntegrations();
   const integration = integrations.data?.find(({ platform }) => platform === conversation.metadata.platform);
   const unanswered = useSyncExternalStore(outbox.subscribe, outbox.all);
   const now = useNow();
   const [scroller, setScroller] = useState<HTMLDivElement | null>(null);
-  const [isAtEnd, setIsAtEnd] = useState(true);
+  const isVisible = useIsVisible();
+  // What was unread is where it opens; whether that is the end, too, shows then.
+  const [isAtEnd, setIsAtEnd] = useState(conversation.firstUnreadId === null);
   const hasOlder = list.query.data?.next != null;
-  const { firstNew, unseen } = useNewMessages(conversation, messages, isAtEnd);
+  const { firstNew, seenUpTo, see, unseen } = useNewMessages(conversation, messages, isAtEnd && isVisible);
   const resent = useMemo(() => resentOf(messages), [messages]);
   const resending = new Set(unanswered.filter(({ state }) => state !== "refused").map(({ resendOf }) => resendOf));
   const byId = useMemo(() => new Map(messages.map((message) => [message.id, message])), [messages]);
@@ -71,8 +75,10 @@ export function Thread({ conversation, messages, outgoing, list, onAtEnd, onRepl
   useLayoutEffect(() => {
     if (!scroller || isPlaced.current || count === 0) return;
     isPlaced.current = true;
-    virtualizer.scrollToIndex(count - 1, { align: "end" });
-  }, [scroller, count, virtualizer]);
+    const firstUnread = rows.findIndex((row) => row.kind === "message" && row.isFirstNew);
+    if (firstUnread >= 0) virtualizer.scrollToIndex(firstUnread, { align: "start" });
+    else virtualizer.scrollToIndex(count - 1, { align: "end" });
+  }, [scroller, count, rows, virtualizer]);
   const newestOutgoing = outgoing.at(-1)?.key;
   useEffect(() => {
     // Who sends wants to see it, wherever they were reading.
@@ -92,11 +98,26 @@ export function Thread({ conversation, messages, outgoing, list, onAtEnd, onRepl
     if (isNearTop && hasOlder && !list.moreFailed) more();
   }, [isNearTop, hasOlder, more, list.moreFailed]);
 
-  const onScroll = (element: HTMLDivElement) => {
-    const reached = element.scrollHeight - element.scrollTop - element.clientHeight <= AT_END_PX;
-    if (reached === isAtEnd) return;
-    setIsAtEnd(reached);
-    onAtEnd(reached);
+  // From the oldest to the newest on screen, and the other way round in the thread; below stands what is on its way.
+  const onScreen = isPlaced.current &&
+    range && {
+      top: Math.max(0, messages.length - 1 - range.startIndex),
+      bottom: isAtEnd ? 0 : Math.max(0, messages.length - 1 - range.endIndex),
+    };
+  if (onScreen && isVisible) see(onScreen);
+  useEffect(() => {
+    if (seenUpTo) onSeen(seenUpTo);
+  }, [seenUpTo, onSeen]);
+  const { above, below } = onScreen ? unseen(onScreen) : { above: 0, below: 0 };
+
+  const size = virtualizer.getTotalSize();
+  useEffect(() => {
+    if (!scroller || !isPlaced.current) return;
+    setIsAtEnd(scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight <= AT_END_PX);
+  }, [scroller, offset, size]);
+  const showFirstUnseen = () => {
+    const first = above === null ? 0 : rows.findIndex((row) => row.key === seenUpTo) + 1;
+    virtualizer.scrollToIndex(first, { align: "start" });
   };
   const showMessage = (id: string) => {
     const index = rows.findIndex((row) => row.key === id);
@@ -105,15 +126,8 @@ export function Thread({ conversation, messages, outgoing, list, onAtEnd, onRepl
 
   return (
     <div className="thread-frame">
-      <div
-        className="thread"
-        ref={setScroller}
-        tabIndex={0}
-        role="region"
-        aria-label={text.thread.label}
-        onScroll={(event) => onScroll(event.currentTarget)}
-      >
-        <div className="thread-size" style={{ height: virtualizer.getTotalSize() }}>
+      <div className="thread" ref={setScroller} tabIndex={0} role="region" aria-label={text.thread.label}>
+        <div className="thread-size" style={{ height: size }}>
           <div className="thread-top">
             {list.moreFailed ? (
               <Problem message={text.thread.olderFailed} onRetry={more} />
@@ -169,10 +183,16 @@ export function Thread({ conversation, messages, outgoing, list, onAtEnd, onRepl
           })}
         </div>
       </div>
+      {above !== 0 && (
+        <button type="button" className="button jump jump-up" onClick={showFirstUnseen}>
+          <ArrowUp aria-hidden />
+          {text.thread.unreadAbove(above)}
+        </button>
+      )}
       {!isAtEnd && (
         <button type="button" className="button jump" onClick={() => virtualizer.scrollToEnd()}>
           <ArrowDown aria-hidden />
-          {unseen > 0 ? text.thread.jumpNew(unseen) : text.thread.jump}
+          {below > 0 ? text.thread.jumpNew(below) : text.thread.jump}
         </button>
       )}
     </div>
