@@ -413,3 +413,37 @@ test("the keyboard is enough", async ({ page, organization }) => {
   await expect(page).toHaveURL(/\/conversations$/);
   await expect(row(page, "Ada")).toBeFocused();
 });
+
+test("what is changed offline waits visibly, and is done when the network is back", async ({
+  page,
+  organization,
+  context,
+}) => {
+  await organization.connect("whatsapp");
+  await organization.customer("whatsapp", { text: "Hello?" });
+  await organization.customer("whatsapp", { from: "491700000002", name: "Max Beispiel", text: "Me too" });
+  await signIn(page, { organization });
+  await row(page, "Hello?").click();
+  await expect(bubble(page, "Hello?")).toBeVisible();
+  const { pathname } = new URL(page.url());
+  const details = page.getByRole("complementary", { name: text.details.label });
+
+  await context.setOffline(true);
+  await details.getByRole("button", { name: text.details.closeConversation }).click();
+  await details.getByRole("button", { name: text.details.assignToMe }).click();
+  await details.getByRole("textbox", { name: text.details.newLabel }).fill("returns");
+  await page.keyboard.press("Enter");
+  await expect(details.getByRole("button", { name: text.details.reopenConversation })).toBeVisible();
+  await expect(details.getByRole("status")).toHaveText(text.changes.waiting(["close", "assign to you", "add returns"]));
+  await row(page, "Max Beispiel").click();
+  await expect(page.getByRole("heading", { name: text.thread.offline })).toBeVisible();
+
+  await context.setOffline(false);
+  await expect(bubble(page, "Me too")).toBeVisible();
+  await expect
+    .poll(() => organization.call("GET", pathname))
+    .toMatchObject({ status: "closed", assignedTo: "ann", labels: ["returns"] });
+  await page.goto(pathname);
+  await expect(details.getByRole("button", { name: text.details.reopenConversation })).toBeVisible();
+  await expect(details.getByText("Waiting for the connection")).toHaveCount(0);
+});

@@ -3,6 +3,7 @@ import { lazy, Suspense, useEffect, useMemo, useState, useSyncExternalStore } fr
 import { BrowserRouter, Navigate, Route, Routes } from "react-router";
 import { Announcer } from "./announcer";
 import { ApiError, createApi } from "./api";
+import { Changes } from "./changes";
 import type { Config } from "./config";
 import { ConsoleContext } from "./console-context";
 import { ConversationsPage } from "./conversations/conversations-page";
@@ -27,9 +28,11 @@ function SignedIn({ config, session, identity }: { config: Config; session: Sess
   const [queries] = useState(createQueries);
   const value = useMemo(() => {
     const api = createApi(session);
-    return { api, config, session, identity, outbox: new Outbox(api, queries, identity) };
+    const outbox = new Outbox(api, queries, identity);
+    return { api, config, session, identity, outbox, changes: new Changes(api, queries, identity) };
   }, [config, session, identity, queries]);
   useEffect(() => value.outbox.start(), [value.outbox]);
+  useEffect(() => value.changes.start(), [value.changes]);
   if (!identity.organization || (identity.role !== "admin" && identity.role !== "operator")) {
     return <SignInPage session={session} reason={identity.organization ? "noRole" : "noOrganization"} />;
   }

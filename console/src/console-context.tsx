@@ -1,5 +1,6 @@
 import { createContext, use } from "react";
 import type { Api } from "./api";
+import type { Changes } from "./changes";
 import type { Config } from "./config";
 import type { Outbox } from "./outbox";
 import type { Identity, Session } from "./session";
@@ -11,6 +12,7 @@ export interface Console {
   session: Session;
   identity: Identity;
   outbox: Outbox;
+  changes: Changes;
 }
 
 export const ConsoleContext = createContext<Console | null>(null);

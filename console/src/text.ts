@@ -1,4 +1,5 @@
 import type { Message, MessageStatus, Platform } from "./api";
+import type { ChangeRequest } from "./changes";
 import type { ChannelFilter, View } from "./conversations/filter";
 import type { Waiting } from "./conversations/next-step";
 import type { Role } from "./session";
@@ -127,6 +128,8 @@ export const text = {
     label: "Messages",
     none: "Choose a conversation",
     noneHint: "Choose one from the list: with the arrow keys and Enter, or by clicking.",
+    offline: "You are offline",
+    offlineHint: "This conversation has not been opened here yet: it shows as soon as the connection is back.",
     missing: "There is no such conversation",
     missingHint: "The link may be wrong, or lead to another organization's conversation.",
     back: "Back to the list",
@@ -332,6 +335,24 @@ export const text = {
     addLabel: "Add",
     removeLabel: (label: string) => `Remove the label ${label}`,
     labelsFull: "A conversation has at most 20 labels.",
+  },
+
+  changes: {
+    waiting: (what: string[]) => `Waiting for the connection: ${what.join(", ")}.`,
+    waitingShort: "Not saved yet",
+    refused: (problem: string) => `Not changed. ${problem}`,
+    what: ({ status, assign, addLabels, removeLabels }: ChangeRequest) =>
+      status
+        ? { open: "reopen", closed: "close" }[status]
+        : assign
+          ? assign.to === null
+            ? "unassign"
+            : "assign to you"
+          : addLabels
+            ? `add ${addLabels.join(", ")}`
+            : removeLabels
+              ? `remove ${removeLabels.join(", ")}`
+              : "mark as unread",
   },
 
   announce: {

@@ -28,7 +28,8 @@ interface Props {
 
 /** The conversation that is open: its messages, the composer and the customer. */
 export function ConversationPane({ id, focusComposer, onBack }: Props) {
-  const { identity, outbox } = useConsole();
+  const { identity, outbox, changes } = useConsole();
+  const { open } = useSyncExternalStore(changes.subscribe, changes.all);
   const conversation = useConversation(id);
   const thread = useThread(id);
   const failure = useFailure(conversation);
@@ -41,6 +42,8 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
   const [seenUpTo, setSeenUpTo] = useState<string | null>(null);
   const messages = thread.query.data?.items;
   const isLoaded = useBacklog(conversation.data, thread);
+  // Nothing is asked for then, and nothing fails.
+  const isOffline = !isLoaded && [conversation, thread.query].some(({ fetchStatus }) => fetchStatus === "paused");
   useMarkRead(id, messages, conversation.data?.unread, seenUpTo);
   useCanonicalAddress(id, conversation.data?.id);
   useProblem(id, messages);
@@ -88,6 +91,8 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
       </main>
     );
   }
+  const changed = conversation.data && changes.applied(conversation.data);
+  const isWaiting = open.some((change) => change.conversationId === conversation.data?.id && change.isWaiting);
   const name = conversation.data && nameOf(conversation.data.customer);
   const entries = outgoing.filter((entry) => entry.conversationId === id);
   return (
@@ -98,7 +103,8 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
           <BackButton label={text.thread.back} onClick={onBack} />
           {conversation.data && <ChannelIcon channel={channelOf(conversation.data)} />}
           <h1>{name && <Foreign>{name}</Foreign>}</h1>
-          {conversation.data?.status === "closed" && <span className="chip">{text.list.closed}</span>}
+          {changed?.status === "closed" && <span className="chip">{text.list.closed}</span>}
+          {isWaiting && <span className="chip">{text.changes.waitingShort}</span>}
           <button
             type="button"
             ref={detailsButton}
@@ -118,7 +124,12 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
             isTrying={thread.query.isFetching}
           />
         )}
-        {!isLoaded && !threadFailure && <Skeleton rows={5} className="bubble-skeleton" />}
+        {!isLoaded && !threadFailure && !isOffline && <Skeleton rows={5} className="bubble-skeleton" />}
+        {isOffline && (
+          <Empty title={text.thread.offline}>
+            <p>{text.thread.offlineHint}</p>
+          </Empty>
+        )}
         {messages && conversation.data && isLoaded && (
           <Thread
             conversation={conversation.data}
@@ -149,8 +160,8 @@ export function ConversationPane({ id, focusComposer, onBack }: Props) {
           />
         )}
       </main>
-      {conversation.data && isDetailsOpen && (
-        <DetailsPanel conversation={conversation.data} onClose={closeDetails} onMarkedUnread={onBack} />
+      {changed && isDetailsOpen && (
+        <DetailsPanel conversation={changed} onClose={closeDetails} onMarkedUnread={onBack} />
       )}
     </div>
   );

@@ -2,6 +2,7 @@
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { Changes } from "../changes";
 import { ConsoleContext, type Console } from "../console-context";
 import { conversation } from "../testing/examples";
 import { text } from "../text";
@@ -10,14 +11,17 @@ import { DetailsPanel } from "./details-panel";
 const patch = vi.fn();
 
 beforeEach(() => {
+  window.sessionStorage.clear();
   patch.mockReset().mockReturnValue(new Promise(() => undefined));
 });
 afterEach(cleanup);
 
 function panel(shown: Parameters<typeof conversation>[0]) {
-  const console = { identity: { role: "operator", user: "ann" }, api: { PATCH: patch } };
+  const identity = { organization: "acme", role: "operator", user: "ann" } as const;
+  const api = { PATCH: patch };
+  const changes = new Changes(api as unknown as Console["api"], new QueryClient(), identity);
   render(
-    <ConsoleContext value={console as unknown as Console}>
+    <ConsoleContext value={{ identity, api, changes } as unknown as Console}>
       <QueryClientProvider client={new QueryClient()}>
         <DetailsPanel conversation={conversation(shown)} onClose={vi.fn()} onMarkedUnread={vi.fn()} />
       </QueryClientProvider>
@@ -73,4 +77,14 @@ it("has seen a customer no later than their last message", () => {
 
   const times = [...document.querySelectorAll("time")].map((time) => time.dateTime);
   expect(times).toEqual(["2026-11-23T09:58:20.000Z", "2026-11-23T09:58:20.000Z"]);
+});
+
+it("tells what waits for the network", async () => {
+  vi.spyOn(navigator, "onLine", "get").mockReturnValue(false);
+  panel({ labels: [] });
+
+  press(text.details.closeConversation);
+
+  expect((await screen.findByRole("status")).textContent).toContain(text.changes.waiting(["close"]));
+  expect(patch).not.toHaveBeenCalled();
 });

@@ -1,6 +1,7 @@
-import { ArrowLeft, X } from "lucide-react";
-import { useId, useState, type ReactNode } from "react";
-import { explain, type Conversation, type UpdateConversation } from "../api";
+import { ArrowLeft, Clock3, X } from "lucide-react";
+import { useId, useState, useSyncExternalStore, type ReactNode } from "react";
+import type { Conversation, UpdateConversation } from "../api";
+import type { ChangeRequest } from "../changes";
 import { channelOf } from "../channel-icon";
 import { useConsole } from "../console-context";
 import { isEscape } from "../keyboard";
@@ -8,13 +9,13 @@ import { phoneNumber } from "../phone";
 import { Foreign } from "../plain-text";
 import { text } from "../text";
 import { dateAndTime, exactTime } from "../time";
-import { useUpdateConversation } from "./queries";
 
 /** As many labels as a conversation takes, and characters as a label takes. */
 const LABELS_MAX = 20;
 const LABEL_MAX_CHARACTERS = 50;
 
 interface Props {
+  /** With the changes that are on their way. */
   conversation: Conversation;
   onClose: () => void;
   onMarkedUnread: () => void;
@@ -32,12 +33,12 @@ function firstSeen({ createdAt, lastMessage }: Conversation): string {
 
 /** The customer, and what the team does with the conversation. */
 export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
-  const { identity } = useConsole();
-  const update = useUpdateConversation(conversation.id);
+  const { identity, changes } = useConsole();
+  const { open, refused } = useSyncExternalStore(changes.subscribe, changes.all);
+  const waiting = open.filter(({ conversationId, isWaiting }) => conversationId === conversation.id && isWaiting);
   const { customer, status, assignedTo } = conversation;
   const isOpen = status === "open";
-  const change = (body: UpdateConversation, onSuccess?: () => void) =>
-    update.mutate(body, onSuccess ? { onSuccess } : undefined);
+  const change = (request: ChangeRequest) => changes.make(conversation.id, request);
   return (
     <aside
       className="details"
@@ -99,7 +100,14 @@ export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
               {text.details.unassign}
             </button>
           )}
-          <button type="button" className="button" onClick={() => change({ read: false }, onMarkedUnread)}>
+          <button
+            type="button"
+            className="button"
+            onClick={() => {
+              change({ read: false });
+              onMarkedUnread();
+            }}
+          >
             {text.details.markUnread}
           </button>
         </div>
@@ -108,9 +116,16 @@ export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
           onAdd={(label) => change({ addLabels: [label] })}
           onRemove={(label) => change({ removeLabels: [label] })}
         />
-        {update.isError && (
+        <p role="status" className="waiting">
+          {waiting.length > 0 && (
+            <>
+              <Clock3 aria-hidden /> {text.changes.waiting(waiting.map(({ request }) => text.changes.what(request)))}
+            </>
+          )}
+        </p>
+        {refused[conversation.id] && (
           <p className="failure" role="alert">
-            {explain(update.error)}
+            {refused[conversation.id]}
           </p>
         )}
         <dl className="details-id">

@@ -206,6 +206,13 @@ function listed(queries: QueryClient, id: string): Conversation | undefined {
   return lists.flatMap(([, list]) => list?.items ?? []).find((conversation) => conversation.id === id);
 }
 
+/** Shows everywhere what the server has answered of a conversation. */
+export function tellConversation(queries: QueryClient, conversation: Conversation): void {
+  queries.setQueryData(conversationKey(conversation.id), conversation);
+  tellLists(queries, conversation.id, () => conversation);
+  tellUnread(queries, [conversation]);
+}
+
 /** Changes a conversation, and shows the change everywhere. */
 export function useUpdateConversation(id: string) {
   const { api } = useConsole();
@@ -217,11 +224,7 @@ export function useUpdateConversation(id: string) {
       const params = { path: { conversationId: id } };
       return answer(api.PATCH("/api/v1/conversations/{conversationId}", { params, body }));
     },
-    onSuccess: (conversation) => {
-      queries.setQueryData(conversationKey(id), conversation);
-      tellLists(queries, conversation.id, () => conversation);
-      tellUnread(queries, [conversation]);
-    },
+    onSuccess: (conversation) => tellConversation(queries, conversation),
     // What was shown may be what made it fail: somebody else was faster.
     onError: () => queries.invalidateQueries({ queryKey: conversationKey(id) }),
   });
