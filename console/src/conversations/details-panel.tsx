@@ -111,11 +111,6 @@ export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
             {text.details.markUnread}
           </button>
         </div>
-        <Labels
-          labels={conversation.labels}
-          onAdd={(label) => change({ addLabels: [label] })}
-          onRemove={(label) => change({ removeLabels: [label] })}
-        />
         <p role="status" className="waiting">
           {waiting.length > 0 && (
             <>
@@ -128,6 +123,11 @@ export function DetailsPanel({ conversation, onClose, onMarkedUnread }: Props) {
             {refused[conversation.id]}
           </p>
         )}
+        <Labels
+          labels={conversation.labels}
+          onAdd={(label) => change({ addLabels: [label] })}
+          onRemove={(label) => change({ removeLabels: [label] })}
+        />
         <dl className="details-id">
           <Fact name={text.details.id}>
             <Foreign>{customer.id}</Foreign>
