@@ -150,6 +150,12 @@ impl ConversationId {
     pub fn of(organization: &OrganizationId, channel: Channel, account: &AccountId, customer: &str) -> Self {
         Self(hash("conversation/1", [organization.as_str(), channel.as_str(), account.as_str(), customer]))
     }
+
+    /// A conversation beside this one, that has the phone number whose id this is at another time.
+    #[must_use]
+    pub fn beside(&self, what: &str) -> Self {
+        Self(hash("beside/1", [self.as_str(), what]))
+    }
 }
 
 impl MessageId {

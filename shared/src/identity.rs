@@ -1,7 +1,5 @@
 //! Which conversation a customer's ids lead to.
 
-use std::collections::BTreeSet;
-
 use crate::{
     event::Customer,
     id::{AccountId, ConversationId, OrganizationId},
@@ -9,13 +7,13 @@ use crate::{
     platform::Channel,
 };
 
-/// The conversation of each id of a customer: the first one's partition holds what comes with these ids, the others lead to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The conversation of each id of a customer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
     /// Of the phone number where there is one, else of the user id.
     pub conversation: ConversationId,
     /// Of the user id, where both came together.
-    pub also: BTreeSet<ConversationId>,
+    pub user: Option<ConversationId>,
 }
 
 impl Identity {
@@ -32,18 +30,16 @@ impl Identity {
         let phone = customer.phone.as_deref().map(|phone| id("phone", &canonical_phone(phone)));
         let user = customer.user_id.as_deref().map(|user| id("user", user));
         match (phone, user) {
-            (Some(phone), user) => Some(Self { conversation: phone, also: user.into_iter().collect() }),
-            (None, Some(user)) => Some(Self { conversation: user, also: BTreeSet::new() }),
+            (Some(phone), user) => Some(Self { conversation: phone, user }),
+            (None, Some(user)) => Some(Self { conversation: user, user: None }),
             (None, None) => None,
         }
     }
 
-    /// All of its conversations.
+    /// Whose partition holds what comes with these ids: a user id is one person's for ever, a phone number is not.
     #[must_use]
-    pub fn into_ids(self) -> BTreeSet<ConversationId> {
-        let mut ids = self.also;
-        ids.insert(self.conversation);
-        ids
+    pub fn partition(&self) -> &ConversationId {
+        self.user.as_ref().unwrap_or(&self.conversation)
     }
 }
 
@@ -66,7 +62,8 @@ mod tests {
     fn a_user_id_seen_with_a_phone_number_leads_to_the_same_conversation() {
         let both = identity(Some("491713920012"), Some("DE.8")).unwrap();
         assert_eq!(both.conversation, identity(Some("491713920012"), None).unwrap().conversation);
-        assert_eq!(both.also, identity(None, Some("DE.8")).unwrap().into_ids());
+        assert_eq!(both.user, Some(identity(None, Some("DE.8")).unwrap().conversation));
+        assert_eq!(both.partition(), identity(None, Some("DE.8")).unwrap().partition());
         assert_eq!(identity(None, None), None);
     }
 }

@@ -249,11 +249,11 @@ fn kind(kind: &EventKind) -> QuarantineKind {
     }
 }
 
-/// A message on its way into its thread, with the new ids of the customer that it may tell of.
+/// A message on its way into its thread, with the ids before and after a change that it may tell of.
 struct Placed {
     thread: Thread,
     arrival: Arrival,
-    also_known_as: Option<Customer>,
+    changed_ids: Option<(Customer, Customer)>,
 }
 
 impl Inbound<'_> {
@@ -364,9 +364,9 @@ impl Inbound<'_> {
                 Err(error) => counts += counted(Err(error)),
             }
         }
-        let mut threads: BTreeMap<ConversationId, Vec<Placed>> = BTreeMap::new();
+        let mut threads: BTreeMap<Identity, Vec<Placed>> = BTreeMap::new();
         for message in placed {
-            threads.entry(message.thread.identity.conversation.clone()).or_default().push(message);
+            threads.entry(message.thread.identity.clone()).or_default().push(message);
         }
         let mut outcomes =
             stream::iter(threads.into_values()).map(|messages| self.receive(messages)).buffer_unordered(CONCURRENCY);
@@ -389,18 +389,16 @@ impl Inbound<'_> {
         // What the delivery tells of the customer, all of it: names may come with one message and not with the other.
         let mut thread = first.thread.clone();
         for Placed { thread: of_message, .. } in &messages[1..] {
-            thread.identity.also.extend(of_message.identity.also.iter().cloned());
             thread.customer = thread.customer.and(of_message.customer.clone());
         }
         let arrivals: Vec<Arrival> = messages.iter().map(|message| message.arrival.clone()).collect();
-        let received = self.store.receive(self.organization, &thread, &arrivals, self.now_ms()).await?;
-        for message in &messages {
-            if let Some(new_ids) = &message.also_known_as {
-                let ids = self.identity(new_ids)?.into_ids();
-                let conversation = &thread.identity.conversation;
-                self.store.link_ids(self.organization, conversation, ids, self.now_ms()).await?;
+        for Placed { thread, arrival, changed_ids } in &messages {
+            if let Some((old_ids, new_ids)) = changed_ids {
+                let (ids, at) = ((old_ids, new_ids), arrival.message.id.epoch_ms());
+                Box::pin(self.store.change_identity(self.organization, thread, ids, at, self.now_ms())).await?;
             }
         }
+        let received = self.store.receive(self.organization, &thread, &arrivals, self.now_ms()).await?;
         let new = received.iter().filter(|received| received.stored == Stored::New).count();
         Ok(Counts { stored: new, duplicates: received.len() - new, ..Counts::default() })
     }
@@ -419,7 +417,8 @@ impl Inbound<'_> {
                 let (thread, stored) = self.message(&message, direction, sender, received_at).await?;
                 let arrival =
                     Arrival { message: stored, preview: message.content.preview(), opens_window: message.opens_window };
-                Ok(Ok(Placed { thread, arrival, also_known_as: message.also_known_as }))
+                let changed_ids = message.also_known_as.map(|new_ids| (message.customer, new_ids));
+                Ok(Ok(Placed { thread, arrival, changed_ids }))
             }
             EventKind::Echo(echo) => self.echo(echo, received_at).await,
             _ => Ok(Err(Counts::default())),
@@ -439,7 +438,7 @@ impl Inbound<'_> {
         let message = Message {
             external_id: Some(incoming.external_id.clone()),
             reply_to_external: incoming.reply_to.clone(),
-            ..Message::new(id, identity.conversation.clone(), direction, sender, &incoming.content, received_at)
+            ..Message::new(id, identity.partition().clone(), direction, sender, &incoming.content, received_at)
         };
         let account = self.account.clone();
         let customer = match incoming.also_known_as.clone() {
@@ -488,14 +487,14 @@ impl Inbound<'_> {
             preview: message.content.preview(),
             opens_window: false,
         };
-        Ok(Ok(Placed { thread, arrival, also_known_as: None }))
+        Ok(Ok(Placed { thread, arrival, changed_ids: None }))
     }
 
     /// The message of ours that an echo without our callback data is the echo of: known by the provider's id, or still waiting for
     /// the provider's answer with the same text.
     async fn own_message(&self, echo: &IncomingMessage) -> Result<Option<Message>> {
         let identity = self.identity(&echo.customer)?;
-        let Some(conversation) = self.store.conversation(self.organization, &identity.conversation).await? else {
+        let Some(conversation) = self.store.conversation(self.organization, identity.partition()).await? else {
             return Ok(None);
         };
         let partitions = conversation.partitions();
@@ -577,7 +576,7 @@ impl Inbound<'_> {
                 return self.told(&id, vec![MessageChange::Watermark(watermark)]).await;
             }
         };
-        self.store.raise_watermark(self.organization, &identity.conversation, watermark.status, up_to).await?;
+        self.store.raise_watermark(self.organization, identity.partition(), watermark.status, up_to).await?;
         Ok(Counts { stored: 1, ..Counts::default() })
     }
 
@@ -596,8 +595,8 @@ impl Inbound<'_> {
                 && counts.ignored == 0
                 && window::reaction_opens_it(self.platform)
             {
-                let conversation = self.identity(&customer)?.conversation;
-                self.store.open_window(self.organization, &conversation, at).await?;
+                let identity = self.identity(&customer)?;
+                self.store.open_window(self.organization, identity.partition(), at).await?;
             }
             Ok(counts)
         };

@@ -10,6 +10,7 @@ mod integration;
 pub mod keys;
 mod message;
 mod outbound;
+mod partition;
 mod problem;
 mod quarantine;
 mod status;
@@ -48,6 +49,7 @@ pub use integration::{
 };
 pub use message::{Message, MessageType, ReactionEntry, ReadMark, Received, UnreadMessage};
 pub use outbound::{Answer, Begun, Note, Outcome, Reply, Writing, unique_name};
+pub use partition::Partition;
 pub use quarantine::{Audience, Chosen, QuarantineEntry, QuarantineKind, QuarantinePage, Quarantined};
 pub use status::{Change, Update};
 pub use thread::{Arrival, Thread};

@@ -154,7 +154,8 @@ impl ConversationView {
         let first_unread = unread.iter().min_by_key(|message| message.position()).map(|message| message.id.clone());
         let unread_count = unread.len().min(UNREAD_MAX);
         let last_id = conversation.last_message_id.as_ref().unwrap_or(&conversation.last_message_key);
-        let own: Vec<_> = unsettled.iter().filter(|message| partitions.contains(&message.conversation_id)).collect();
+        let own: Vec<_> =
+            unsettled.iter().filter(|message| partitions.iter().any(|part| part.holds(message))).collect();
         let last = own.iter().find(|message| message.id == *last_id);
         let last_message = json!({
             "id": last_id,

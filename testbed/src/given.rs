@@ -202,6 +202,7 @@ impl Account {
             assigned_to: None,
             labels: BTreeSet::new(),
             members: BTreeSet::new(),
+            holders: BTreeSet::new(),
             created_at: at(0),
             updated_at: at(0),
         })

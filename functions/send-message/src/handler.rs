@@ -93,7 +93,7 @@ async fn note(
     let note = Note { text: body.text };
     let now_us = clock::now_us();
     let writing = Writing { conversation: id, operator: &caller.user, key };
-    let begun = sending.store.begin_note(&caller.organization, writing, &note, now_us).await?;
+    let begun = sending.store.begin_note(&caller.organization, conversation, writing, &note, now_us).await?;
     let (Begun::New(message) | Begun::Before(message)) = begun;
     answer(message, conversation)
 }
@@ -155,7 +155,10 @@ async fn reply(
     let customer = customer(conversation);
     let Credentials { account, is_page_token: by_page, .. } = &integration.credentials;
     let recipient = Recipient { platform, account, by_page: *by_page, customer: &customer };
-    let sent = sending.provider.send(&recipient, &api_key, &reply, &callback_data(id, &message.id)).await;
+    let sent = sending
+        .provider
+        .send(&recipient, &api_key, &reply, &callback_data(&message.conversation_id, &message.id))
+        .await;
     if sent == Err(Failure::Unauthorized) {
         refuse(sending, &integration).await;
     }

@@ -107,7 +107,7 @@ async fn dismiss(
     let partitions = conversation.partitions();
     let mut left = Vec::new();
     for message in unsettled {
-        let is_seen = partitions.contains(&message.conversation_id) && message.is_problem(now_ms);
+        let is_seen = partitions.iter().any(|part| part.holds(&message)) && message.is_problem(now_ms);
         if !is_seen || !store.dismiss(&caller.organization, &message, &caller.user, now_ms).await? {
             left.push(message);
         }

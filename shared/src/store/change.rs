@@ -162,7 +162,7 @@ impl Store {
             };
             let (Some(by), Some(customer)) = (change.by(), change.customer()) else { continue };
             let is_theirs = change.is_allowed_for(message, by)
-                && self.is_of(organization, external_id, customer, conversation).await?;
+                && self.is_of(organization, external_id, customer, (conversation, id.epoch_ms())).await?;
             if !is_theirs {
                 warn!(what = change.name(), "a change of a message is not its maker's to make");
                 settled.push(Settled::Refused);
@@ -217,20 +217,20 @@ impl Store {
         self.message(organization, conversation, id).await?.ok_or_else(on_its_way)
     }
 
-    /// Whether a conversation is the customer's.
+    /// Whether what was written then in a conversation's partition is of the customer.
     async fn is_of(
         &self,
         organization: &OrganizationId,
         external_id: &ExternalId,
         customer: &Customer,
-        conversation: &ConversationId,
+        (conversation, at): (&ConversationId, i64),
     ) -> Result<bool> {
         let ExternalId { channel, account, .. } = external_id;
         let Some(identity) = Identity::of(organization, *channel, account, customer) else { return Ok(false) };
-        if identity.conversation == *conversation || identity.also.contains(conversation) {
+        if identity.partition() == conversation {
             return Ok(true);
         }
-        self.is_same_conversation(organization, &identity.conversation, conversation).await
+        self.is_same_conversation(organization, identity.partition(), conversation, at).await
     }
 }
 

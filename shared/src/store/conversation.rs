@@ -1,9 +1,12 @@
 //! Conversations: one customer on one account.
 //!
 //! A conversation's id is computed from the id under which the provider shows the customer. Where the provider shows two
-//! ids together (a phone number and a business-scoped user id), both lead to one conversation for ever: the second id's key
-//! holds an alias, and the conversation lists it as a *member*. Messages always stay in the partition of the id that they came
-//! with, so a repeated delivery meets its own key whatever was learned in between; a thread is read from all members' partitions.
+//! ids together (a phone number and a business-scoped user id), both lead to one conversation: the second id's key
+//! holds an alias, and the conversation lists its partition as a *member*. Messages always stay in the partition of the id that
+//! they came with, so a repeated delivery meets its own key whatever was learned in between; a thread is read from all members.
+//!
+//! A user id stays its customer's for ever; a phone number has one *holder* after another (see [`Partition`]). Who leaves a number,
+//! or is told beside it with another user id, parts it: from that time on it leads elsewhere.
 
 use std::collections::BTreeSet;
 
@@ -11,16 +14,18 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AuditAction, AuditEntry, Item, Store, Written,
+    AuditAction, AuditEntry, Item, Partition, Store, Thread, Written,
     expression::{Expression, n, s},
     keys::{self, Key},
     message::{Message, MessageType, ReadMark, number},
+    partition::{HOLDERS, TAKEN_AT, next_taken, part_at},
     read,
 };
 use crate::{
     error::{Error, Result},
-    event::Profile,
-    id::{AccountId, ConversationId, MessageId, OrganizationId},
+    event::{Customer, Profile},
+    id::{AccountId, ConversationId, MessageId, OrganizationId, time_digits},
+    identity::Identity,
     message::{Sender, Status},
     platform::Channel,
 };
@@ -98,7 +103,10 @@ pub struct Conversation {
     pub labels: BTreeSet<String>,
     /// Other ids of the same customer whose partitions hold messages of this thread.
     #[serde(default)]
-    pub members: BTreeSet<ConversationId>,
+    pub members: BTreeSet<Partition>,
+    /// Who held the number whose id this is, after its first holder: only parts of its partition are of this thread.
+    #[serde(default)]
+    pub holders: BTreeSet<String>,
     /// When it began for us, epoch milliseconds.
     pub created_at: i64,
     /// When it last changed, epoch milliseconds.
@@ -132,8 +140,22 @@ impl Conversation {
 
     /// The partitions that its messages are in.
     #[must_use]
-    pub fn partitions(&self) -> Vec<ConversationId> {
-        std::iter::once(&self.id).chain(self.members.iter().filter(|member| **member != self.id)).cloned().collect()
+    pub fn partitions(&self) -> Vec<Partition> {
+        let own = self.holders.is_empty().then(|| Partition::whole(self.id.clone()));
+        own.into_iter().chain(self.members.iter().cloned()).collect()
+    }
+
+    /// The partition of what the business writes in it, when a request calls it `name`.
+    #[must_use]
+    pub fn outbound_partition(&self, name: &ConversationId) -> ConversationId {
+        let all = Partition::whole(name.clone());
+        if (*name == self.id && self.holders.is_empty()) || self.members.contains(&all) {
+            name.clone()
+        } else if self.holders.is_empty() {
+            self.id.clone()
+        } else {
+            written_in(&self.id)
+        }
     }
 }
 
@@ -175,6 +197,8 @@ pub struct Activity {
     pub last_received: Option<MessageId>,
     /// The lowest id of the customer's messages.
     pub first_inbound: Option<MessageId>,
+    /// It is about the conversation itself, and not about whoever has that id.
+    pub is_addressed: bool,
 }
 
 /// What came of [`Store::record_activity`].
@@ -184,6 +208,37 @@ pub enum Recorded {
     Done(Item),
     /// Something was not news: the item as it is, when there is one.
     Behind(Option<Item>),
+}
+
+/// Where what comes with an id at a time belongs.
+#[derive(Clone, Debug)]
+pub(super) struct Home {
+    /// The part of the id's partition.
+    part: Partition,
+    /// The conversation.
+    pub(super) root: ConversationId,
+    item: Option<Item>,
+}
+
+impl Home {
+    /// Whether the conversation lists the part.
+    fn is_listed(&self) -> bool {
+        parts_of(self.item.as_ref(), &self.root).contains(&self.part)
+    }
+
+    /// Whether the same holds for another time of that partition.
+    pub(super) fn covers(&self, at: i64) -> bool {
+        self.part.contains(at)
+    }
+
+    /// Demands that the part is still the conversation's.
+    fn guard(&self, expression: Expression) -> Expression {
+        if self.part == Partition::whole(self.root.clone()) {
+            expression.if_absent(HOLDERS)
+        } else {
+            expression.if_contains(MEMBERS, s(self.part.to_string()))
+        }
+    }
 }
 
 /// Who cares for a conversation.
@@ -251,8 +306,13 @@ const MEMBERS: &str = "members";
 /// What the inbox shows of the newest message.
 const SHOWN: [&str; 4] = ["lastMessageId", "lastMessageText", "lastMessageSender", "lastArrivedAt"];
 
-fn set_of<'a>(ids: impl IntoIterator<Item = &'a ConversationId>) -> AttributeValue {
-    AttributeValue::Ss(ids.into_iter().map(ToString::to_string).collect())
+fn set_of(members: impl IntoIterator<Item = impl ToString>) -> AttributeValue {
+    AttributeValue::Ss(members.into_iter().map(|member| member.to_string()).collect())
+}
+
+/// Where the business writes to a customer who had the number first whose id this is.
+fn written_in(id: &ConversationId) -> ConversationId {
+    id.beside("written")
 }
 
 fn alias_of(item: &Item) -> Option<ConversationId> {
@@ -290,23 +350,45 @@ impl Store {
         Err(Error::internal("aliases of conversations form a circle"))
     }
 
-    /// Whether two ids lead to one conversation.
+    /// Where an id leads at a time.
+    pub(super) async fn route(&self, organization: &OrganizationId, id: &ConversationId, at: i64) -> Result<Home> {
+        let own = self.get_item(&keys::conversation(organization, id)).await?;
+        let (part, holder) = part_at(own.as_ref(), id, at);
+        let next = if holder == *id { own.as_ref().and_then(alias_of) } else { Some(holder) };
+        let (root, item) = match next {
+            Some(next) => self.resolve(organization, &next).await?,
+            None => (id.clone(), own),
+        };
+        Ok(Home { part, root, item })
+    }
+
+    /// Whether two ids lead to one conversation at a time.
     pub(super) async fn is_same_conversation(
         &self,
         organization: &OrganizationId,
         one: &ConversationId,
         other: &ConversationId,
+        at: i64,
     ) -> Result<bool> {
-        let roots = (self.resolve(organization, one), self.resolve(organization, other));
-        let (one, other) = futures_util::future::try_join(roots.0, roots.1).await?;
-        Ok(one.0 == other.0)
+        let homes = (self.route(organization, one, at), self.route(organization, other, at));
+        let (one, other) = futures_util::future::try_join(homes.0, homes.1).await?;
+        Ok(one.root == other.root)
     }
 
     fn remembered(&self, id: &ConversationId) -> Option<ConversationId> {
         self.aliases.lock().ok()?.get(id).cloned()
     }
 
+    fn forget_alias(&self, alias: &ConversationId) {
+        if let Ok(mut aliases) = self.aliases.lock() {
+            aliases.remove(alias);
+        }
+    }
+
     fn remember(&self, alias: &ConversationId, target: &ConversationId) {
+        if alias == target {
+            return;
+        }
         if let Ok(mut aliases) = self.aliases.lock() {
             if aliases.len() >= ALIASES_MAX {
                 aliases.clear();
@@ -338,6 +420,7 @@ impl Store {
     pub(super) fn news(&self, organization: &OrganizationId, activity: &Activity, now_ms: i64) -> (Key, Expression) {
         let (target, ids) = self.target_of(activity);
         let news = with_activity(activity, organization, &target, now_ms).if_absent(ALIAS_OF);
+        let news = if activity.is_by(&target) { news.if_absent(HOLDERS) } else { news };
         // The customer's message that came last must be above all that is known: a known one would count as one that just came.
         let newest = activity.last_received.as_ref().unwrap_or(&activity.last.id);
         let news = news.if_absent_or("lastMessageKey", "<", s(newest.as_str()));
@@ -363,7 +446,7 @@ impl Store {
 
     /// Brings a conversation up to date with messages of which some are late, known, or of a customer with new ids. `told` is
     /// what [`Self::record_activity`] was told and `recorded` what came of it; `activity` now has the first arrival of messages
-    /// that had come before. Asks nothing where all was news.
+    /// that had come before. Asks nothing where all was news. `false` where whose messages they are has to be found first.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -374,24 +457,31 @@ impl Store {
         recorded: Recorded,
         activity: &Activity,
         now_ms: i64,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let (target, ids) = self.target_of(activity);
         let item = match recorded {
             Recorded::Done(before) => {
-                let Some(amendment) = amendment(&before, told, activity) else { return Ok(()) };
+                let Some(amendment) = amendment(&before, told, activity) else { return Ok(true) };
                 let key = keys::conversation(organization, &target);
                 match self.update(&key, amendment).await? {
                     Written::Refused(Some(item)) if alias_of(&item).is_some() => Some(item),
-                    _ => return Ok(()),
+                    _ => return Ok(true),
                 }
             }
             Recorded::Behind(item) => item,
         };
-        let (target, item) = match item {
-            Some(item) if alias_of(&item).is_none() && ids.is_subset(&members_of(&item)) => (target, Some(item)),
-            _ => (self.link(organization, target, ids, now_ms).await?, None),
-        };
-        self.reconcile(organization, target, item, activity, now_ms).await
+        match item {
+            Some(item) if activity.is_all_of(&item, &target, &ids) => {
+                let part = Partition::whole(activity.conversation.clone());
+                self.reconcile(organization, Home { part, root: target, item: Some(item) }, activity, now_ms).await
+            }
+            _ if activity.is_addressed => {
+                let (root, item) = self.resolve(organization, &target).await?;
+                let part = Partition::whole(root.clone());
+                self.reconcile(organization, Home { part, root, item }, activity, now_ms).await
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Whether [`Self::settle_activity`] has something to write, as far as that is known without asking.
@@ -405,7 +495,7 @@ impl Store {
         let (target, ids) = self.target_of(activity);
         match recorded {
             Recorded::Done(before) => amendment(before, told, activity).is_none(),
-            Recorded::Behind(Some(item)) if alias_of(item).is_none() && ids.is_subset(&members_of(item)) => {
+            Recorded::Behind(Some(item)) if activity.is_all_of(item, &target, &ids) => {
                 difference(item, activity, organization, &target, 0).is_none()
             }
             Recorded::Behind(_) => false,
@@ -431,25 +521,12 @@ impl Store {
         if !was_told && !untrue.iter().any(|id| shown == id.as_str()) {
             return Ok(());
         }
-        let partitions: Vec<_> = members_of(&item).into_iter().chain([target.clone()]).collect();
-        let last =
-            self.newest(organization, &partitions, |message| message.message_type == MessageType::Message).await?;
+        let last = self.last_message(organization, &parts_of(Some(&item), &target)).await?;
         let mut expression = Expression::default()
             .if_absent(ALIAS_OF)
             .if_still("lastMessageKey", item.get("lastMessageKey").cloned())
             .if_still("lastArrivedAt", item.get("lastArrivedAt").cloned());
-        expression = if let Some((newest, highest)) = last {
-            let (text, shown) = (newest.preview(), newest.id);
-            let (sender, received_at) = (newest.sender, newest.received_at);
-            let last = LastMessage { id: highest, shown, text, sender, received_at };
-            with_preview(with_last(expression, &last, told.channel, organization, &target), &last)
-        } else {
-            // Only the beginning of a conversation, which gives way to any other.
-            SHOWN
-                .into_iter()
-                .chain(["lastMessageKey", "createdAt", keys::INBOX_KEY, keys::INBOX_SORT])
-                .fold(expression, Expression::remove)
-        };
+        expression = with_newest(expression, last.as_ref(), told.channel, organization, &target);
         if let Recorded::Done(before) = recorded {
             let moved = ["status", "unreadFrom", "lastReceivedAt", "lastInboundAt"];
             let moved = moved.into_iter().chain(PROFILE.as_flattened().iter().copied());
@@ -474,72 +551,404 @@ impl Store {
         (target, ids)
     }
 
-    /// Brings a conversation up to date with messages of which some may be late or known: reads it, where `item` is not what was
-    /// read just now, compares, and writes what differs.
-    async fn reconcile(
+    /// The newest message of a thread.
+    async fn last_message(
         &self,
         organization: &OrganizationId,
-        mut target: ConversationId,
-        mut item: Option<Item>,
+        parts: &BTreeSet<Partition>,
+    ) -> Result<Option<LastMessage>> {
+        let parts: Vec<_> = parts.iter().cloned().collect();
+        let newest = self.newest(organization, &parts, |message| message.message_type == MessageType::Message).await?;
+        Ok(newest.map(|(newest, highest)| LastMessage {
+            id: highest,
+            text: newest.preview(),
+            sender: newest.sender,
+            received_at: newest.received_at,
+            shown: newest.id,
+        }))
+    }
+
+    /// Brings a conversation up to date with messages of which some may be late or known: compares, and writes what differs.
+    /// `false` where they have become another's.
+    pub(super) async fn reconcile(
+        &self,
+        organization: &OrganizationId,
+        mut home: Home,
         activity: &Activity,
         now_ms: i64,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         const WATCHED: [&str; 5] = ["lastMessageKey", "lastArrivedAt", "lastReceivedAt", "lastInboundAt", "unreadFrom"];
         let told = told_of(&activity.customer).into_iter().flatten().map(|told| told.attribute_at);
         let watched: Vec<_> = WATCHED.into_iter().chain(told).collect();
         for _ in 0..MAX_RACES {
-            let item = if let Some(item) = item.take() {
-                item
-            } else {
-                let (root, item) = self.resolve(organization, &target).await?;
-                target = root;
-                item.unwrap_or_default()
-            };
-            let Some(expression) = difference(&item, activity, organization, &target, now_ms) else { return Ok(()) };
-            let expression = still(expression, &watched, &item).if_absent(ALIAS_OF);
-            if let Written::Done(_) = self.update(&keys::conversation(organization, &target), expression).await? {
-                return Ok(());
+            if !activity.is_addressed && !home.is_listed() {
+                return Ok(false);
             }
+            let item = home.item.take().unwrap_or_default();
+            let target = &home.root;
+            let Some(expression) = difference(&item, activity, organization, target, now_ms) else { return Ok(true) };
+            let expression = still(expression, &watched, &item).if_absent(ALIAS_OF);
+            let expression = if activity.is_addressed { expression } else { home.guard(expression) };
+            if let Written::Done(_) = self.update(&keys::conversation(organization, target), expression).await? {
+                return Ok(true);
+            }
+            (home.root, home.item) = self.resolve(organization, &home.root).await?;
         }
         Err(Error::Unavailable("a conversation changed faster than it could be written".into()))
     }
 
-    /// Makes every id lead to one conversation, and returns which. Nothing to do, and nothing asked, without further ids.
-    async fn link(
+    /// Whose conversation it is that ids lead to at a time. Ids that are shown together for the first time become one customer's;
+    /// where the number is known with another user id, it has changed hands.
+    pub(super) async fn resolve_identity(
         &self,
         organization: &OrganizationId,
-        target: ConversationId,
-        ids: BTreeSet<ConversationId>,
+        thread: &Thread,
+        at: i64,
         now_ms: i64,
-    ) -> Result<ConversationId> {
-        let first = target.clone();
-        let (mut root, item) = self.resolve(organization, &target).await?;
-        let mut members = ids;
-        if root != target {
-            members.insert(target);
-        }
-        let known: BTreeSet<ConversationId> = item.as_ref().map(members_of).unwrap_or_default();
-        if first != root {
-            self.remember(&first, &root);
-        }
-        if members.is_subset(&known) {
-            return Ok(root);
-        }
-        for id in &members {
-            root = self.unite(organization, &root, id, now_ms).await?;
-        }
-        members.insert(first);
-        members.remove(&root);
-        if !members.is_empty() {
-            let add = Expression::default().add(MEMBERS, set_of(&members)).if_absent(ALIAS_OF);
-            if let Written::Refused(_) = self.update(&keys::conversation(organization, &root), add).await? {
-                return Err(Error::Unavailable("a conversation was merged at the same moment".into()));
+    ) -> Result<Home> {
+        let Identity { conversation, user } = &thread.identity;
+        for _ in 0..MAX_RACES {
+            let home = self.route(organization, conversation, at).await?;
+            let Some(user) = user else {
+                if home.is_listed() {
+                    return Ok(home);
+                }
+                self.list(organization, &home).await?;
+                continue;
+            };
+            let of_user = self.route(organization, user, at).await?;
+            if home.root == of_user.root {
+                if home.is_listed() && of_user.is_listed() {
+                    if home.part == Partition::whole(conversation.clone()) {
+                        self.remember(conversation, &home.root);
+                        self.remember(user, &home.root);
+                    }
+                    return Ok(of_user);
+                }
+                self.list(organization, &home).await?;
+                self.list(organization, &of_user).await?;
+                continue;
+            }
+            let shown = thread.customer.user_id.as_ref().map(|(user_id, _)| user_id.as_str());
+            let known = home.item.as_ref().and_then(|item| text(item, "customerUserId"));
+            if known.is_some() && known != shown {
+                // In the millisecond in which somebody else was shown with it, it is that one's.
+                if self.part_number(organization, thread, conversation, at, &of_user.root, now_ms).await? {
+                    return Ok(of_user);
+                }
+                continue;
+            }
+            if !home.is_listed() {
+                self.list(organization, &home).await?;
+                continue;
+            }
+            // Of two user ids that are shown with a number at the same moment, one is the first.
+            let claim = Expression::default()
+                .set_some("customerUserId", shown.map(s))
+                .if_still("customerUserId", known.map(s))
+                .if_absent(ALIAS_OF);
+            let key = keys::conversation(organization, &home.root);
+            if let Written::Done(_) = self.update(&key, home.guard(claim)).await? {
+                self.link_or_merge(organization, &home.root, user, now_ms).await?;
             }
         }
-        for id in &members {
-            self.remember(id, &root);
+        Err(Error::Unavailable("a customer's ids changed faster than they could be followed".into()))
+    }
+
+    /// Completes what ended half-way: an id leads to a conversation that does not list it.
+    async fn list(&self, organization: &OrganizationId, home: &Home) -> Result<()> {
+        if home.is_listed() {
+            return Ok(());
+        }
+        let add = Expression::default().add(MEMBERS, set_of([&home.part])).if_absent(ALIAS_OF);
+        self.update(&keys::conversation(organization, &home.root), add).await.map(drop)
+    }
+
+    /// Makes an id lead to a conversation, and returns to which both lead then.
+    async fn link_or_merge(
+        &self,
+        organization: &OrganizationId,
+        conversation: &ConversationId,
+        id: &ConversationId,
+        now_ms: i64,
+    ) -> Result<ConversationId> {
+        let root = self.unite(organization, conversation, id, now_ms).await?;
+        for id in [conversation, id] {
+            if *id == root {
+                continue;
+            }
+            let item = self.get_item(&keys::conversation(organization, id)).await?;
+            // Of a number that was parted, the conversation that had the parts has handed them over.
+            if item.is_none_or(|item| !item.contains_key(HOLDERS)) {
+                let add = Expression::default().add(MEMBERS, set_of([id])).if_absent(ALIAS_OF);
+                if let Written::Refused(_) = self.update(&keys::conversation(organization, &root), add).await? {
+                    return Err(Error::Unavailable("a conversation was merged at the same moment".into()));
+                }
+                self.remember(id, &root);
+            }
         }
         Ok(root)
+    }
+
+    /// What a customer changes at a time: a user id becomes another one for ever; a phone number is left, and leads nowhere from
+    /// then on, and the new one is taken.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn change_identity(
+        &self,
+        organization: &OrganizationId,
+        thread: &Thread,
+        (old_ids, new_ids): (&Customer, &Customer),
+        at: i64,
+        now_ms: i64,
+    ) -> Result<()> {
+        let id = |phone: Option<&String>, user_id: Option<&String>| {
+            let ids = Customer { phone: phone.cloned(), user_id: user_id.cloned(), ..Customer::default() };
+            Identity::of(organization, thread.channel, &thread.account, &ids).map(|identity| identity.conversation)
+        };
+        let mut root = self.resolve_identity(organization, thread, at, now_ms).await?.root;
+        if let Some(user) = id(None, new_ids.user_id.as_ref()) {
+            root = self.link_or_merge(organization, &root, &user, now_ms).await?;
+        }
+        let old = id(old_ids.phone.as_ref(), None);
+        let Some(new) = id(new_ids.phone.as_ref(), None).filter(|new| Some(new) != old.as_ref()) else {
+            return Ok(());
+        };
+        // First: what its next holder is reached by is not this customer's.
+        if let Some(old) = old {
+            self.leave_number(organization, thread, &old, at + 1, &root, now_ms).await?;
+        }
+        self.take_number(organization, thread, &new, at, &root, now_ms).await
+    }
+
+    /// Parts a number from the customer who has it.
+    async fn leave_number(
+        &self,
+        organization: &OrganizationId,
+        thread: &Thread,
+        phone: &ConversationId,
+        at: i64,
+        root: &ConversationId,
+        now_ms: i64,
+    ) -> Result<()> {
+        let next = phone.beside(&time_digits(at));
+        for _ in 0..MAX_RACES {
+            let home = self.route(organization, phone, at).await?;
+            let (root, _) = self.resolve(organization, root).await?;
+            if home.root != root || self.part_number(organization, thread, phone, at, &next, now_ms).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Unavailable("a number changed hands faster than it could be followed".into()))
+    }
+
+    /// Gives a customer a number: from a time on where somebody had it before, else all of it.
+    async fn take_number(
+        &self,
+        organization: &OrganizationId,
+        thread: &Thread,
+        phone: &ConversationId,
+        at: i64,
+        root: &ConversationId,
+        now_ms: i64,
+    ) -> Result<()> {
+        // Whoever is told later to have left it before that does not take it along.
+        let taken = Expression::default().add(TAKEN_AT, set_of([time_digits(at)]));
+        self.update(&keys::conversation(organization, phone), taken).await?;
+        for _ in 0..MAX_RACES {
+            let home = self.route(organization, phone, at).await?;
+            let (root, _) = self.resolve(organization, root).await?;
+            if home.root == root {
+                return Ok(());
+            }
+            if self.had_holder(organization, &home, at).await? {
+                if self.part_number(organization, thread, phone, at, &root, now_ms).await? {
+                    return Ok(());
+                }
+            } else {
+                let id = if home.part == Partition::whole(phone.clone()) { phone } else { &home.root };
+                self.link_or_merge(organization, &root, id, now_ms).await?;
+            }
+        }
+        Err(Error::Unavailable("a number changed hands faster than it could be followed".into()))
+    }
+
+    /// Whether somebody had a number before a time.
+    async fn had_holder(&self, organization: &OrganizationId, home: &Home, at: i64) -> Result<bool> {
+        let Some(item) = &home.item else { return Ok(false) };
+        if told_at(item, "customerUserId", "customerUserIdAt").is_some_and(|told| told < at) {
+            return Ok(true);
+        }
+        let before = Partition { until: Some(at), ..home.part.clone() };
+        let (messages, _) = self.messages(organization, &[before], None, 1).await?;
+        Ok(!messages.is_empty())
+    }
+
+    /// Gives a number to somebody else from a time on, until its next holder's: what was written then moves to their conversation.
+    /// `false` where something changed meanwhile.
+    async fn part_number(
+        &self,
+        organization: &OrganizationId,
+        thread: &Thread,
+        phone: &ConversationId,
+        at: i64,
+        to: &ConversationId,
+        now_ms: i64,
+    ) -> Result<bool> {
+        const WATCHED: [&str; 12] = [
+            ALIAS_OF,
+            MEMBERS,
+            "lastMessageKey",
+            "lastArrivedAt",
+            "lastReceivedAt",
+            "lastInboundAt",
+            "unreadFrom",
+            "readAt",
+            "updatedAt",
+            "customerPhone",
+            "customerPhoneAt",
+            "customerUserId",
+        ];
+        let own = self.get_item(&keys::conversation(organization, phone)).await?;
+        let (before, holder) = part_at(own.as_ref(), phone, at);
+        if before.from == Some(at) {
+            return Ok(true);
+        }
+        let (from, from_item) = self.resolve(organization, &holder).await?;
+        let (to_root, to_item) = self.resolve(organization, to).await?;
+        if from == to_root {
+            return Ok(true);
+        }
+        let (from_item, to_item) = (from_item.unwrap_or_default(), to_item.unwrap_or_default());
+        let until = [before.until, next_taken(own.as_ref(), at)].into_iter().flatten().min();
+        let part = Partition { from: Some(at), until, ..before.clone() };
+        let rest = (until != before.until).then(|| Partition { from: until, ..before.clone() });
+        let mut holders = vec![format!("{}={to}", time_digits(at))];
+        holders.extend(until.filter(|_| rest.is_some()).map(|until| format!("{}={from}", time_digits(until))));
+
+        let mut left = parts_of(Some(&from_item), &from);
+        left.remove(&before);
+        left.extend(rest.clone().into_iter().chain([Partition { until: Some(at), ..before }]));
+        if from == *phone {
+            left.insert(Partition::whole(written_in(phone)));
+        }
+        let mut gained = parts_of(Some(&to_item), &to_root);
+        gained.insert(part.clone());
+        let mut leaving = Expression::default();
+        let mut moved = Profile::default();
+        if rest.is_none() && is_number(organization, thread, &from_item, phone) {
+            let told = number(&from_item, "customerPhoneAt").filter(|told| *told >= at);
+            moved.phone = told.and_then(|told| Some((text(&from_item, "customerPhone")?.to_owned(), told)));
+            // Nothing late makes it theirs again.
+            leaving = leaving.remove("customerPhone").set("customerPhoneAt", n(at - 2));
+        }
+        let is_behind = text(&from_item, "lastMessageKey").is_some_and(|key| key >= time_digits(at).as_str());
+        let mut taking = None;
+        if is_behind && let Some(activity) = self.moved(organization, thread, &part, &from_item, moved).await? {
+            leaving = self.without_moved(organization, leaving, thread.channel, &from, &from_item, &left).await?;
+            taking = difference(&to_item, &activity, organization, &to_root, now_ms);
+        }
+        let mut taking = taking.unwrap_or_default();
+        if !to_item.contains_key("lastMessageKey") {
+            taking = taking.set_some("readAt", from_item.get("readAt").cloned());
+        }
+        // All of one's own partition is not listed.
+        left.remove(&Partition::whole(from.clone()));
+        gained.remove(&Partition::whole(to_root.clone()));
+        leaving = still(leaving.set(MEMBERS, set_of(&left)), &WATCHED, &from_item);
+        taking = still(taking.set(MEMBERS, set_of(&gained)), &WATCHED, &to_item);
+        let held = |expression: Expression| {
+            still(
+                expression.add(HOLDERS, set_of(&holders)),
+                &[ALIAS_OF, HOLDERS, TAKEN_AT],
+                own.as_ref().unwrap_or(&Item::default()),
+            )
+        };
+        let mut writes = Vec::new();
+        if from == *phone {
+            leaving = held(leaving);
+            let alias = Expression::default().set(ALIAS_OF, s(phone.as_str()));
+            writes.push(self.transact_update(&keys::conversation(organization, &written_in(phone)), &alias)?);
+        } else if to_root == *phone {
+            taking = held(taking);
+        } else {
+            let key = keys::conversation(organization, phone);
+            writes.push(self.transact_update(&key, &held(Expression::default()))?);
+        }
+        writes.push(self.transact_update(&keys::conversation(organization, &from), &leaving)?);
+        writes.push(self.transact_update(&keys::conversation(organization, &to_root), &taking)?);
+        match self.transact(writes, |_| Error::Conflict).await {
+            Ok(()) => {
+                self.forget_alias(phone);
+                Ok(true)
+            }
+            Err(Error::Conflict) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the messages of a part are to the conversation that they move to.
+    async fn moved(
+        &self,
+        organization: &OrganizationId,
+        thread: &Thread,
+        part: &Partition,
+        from_item: &Item,
+        customer: Profile,
+    ) -> Result<Option<Activity>> {
+        let parts = std::slice::from_ref(part);
+        let Some(last) = self.last_message(organization, &BTreeSet::from([part.clone()])).await? else {
+            return Ok(None);
+        };
+        let from: Conversation = read(from_item.clone())?;
+        let unread = match &from.unread_from {
+            Some(first) => self.unread_messages(organization, parts, first, None, from.read_mark(), usize::MAX).await?,
+            None => Vec::new(),
+        };
+        let newest = self.newest(organization, parts, Message::is_from_customer).await?;
+        let last_unread = unread.iter().max_by_key(|message| message.received_at);
+        Ok(Some(Activity {
+            conversation: part.id.clone(),
+            also: BTreeSet::new(),
+            channel: thread.channel,
+            account: thread.account.clone(),
+            customer,
+            last,
+            last_inbound_at: newest.map(|(newest, _)| newest.id.epoch_ms()),
+            last_received_at: last_unread.map(|message| message.received_at),
+            last_received: last_unread.map(|message| message.id.clone()),
+            first_inbound: unread.iter().map(|message| message.id.clone()).min(),
+            is_addressed: false,
+        }))
+    }
+
+    /// What is left on a conversation once a part of its messages is another's.
+    async fn without_moved(
+        &self,
+        organization: &OrganizationId,
+        expression: Expression,
+        channel: Channel,
+        from: &ConversationId,
+        item: &Item,
+        left: &BTreeSet<Partition>,
+    ) -> Result<Expression> {
+        let last = self.last_message(organization, left).await?;
+        let mut expression = with_newest(expression, last.as_ref(), channel, organization, from);
+        let parts: Vec<_> = left.iter().cloned().collect();
+        let newest = self.newest(organization, &parts, Message::is_from_customer).await?;
+        let newest = newest.map(|(newest, _)| newest.id.epoch_ms());
+        if number(item, "lastInboundAt") > newest {
+            expression = expression.set_or_remove("lastInboundAt", newest.map(n));
+        }
+        let conversation: Conversation = read(item.clone())?;
+        if let Some(first) = &conversation.unread_from {
+            let mark = conversation.read_mark();
+            if self.unread_messages(organization, &parts, first, None, mark, 1).await?.is_empty() {
+                expression = expression.remove("unreadFrom");
+            }
+        }
+        Ok(expression)
     }
 
     /// Makes `id` lead to `root`, or both to the older of the two where both are conversations already.
@@ -594,14 +1003,24 @@ impl Store {
         (loser, loser_item): (&ConversationId, &Item),
         now_ms: i64,
     ) -> Result<bool> {
-        const WATCHED: [&str; 7] =
-            [ALIAS_OF, "lastMessageKey", "lastReceivedAt", "lastInboundAt", "unreadFrom", "updatedAt", MEMBERS];
+        const WATCHED: [&str; 8] = [
+            ALIAS_OF,
+            "lastMessageKey",
+            "lastReceivedAt",
+            "lastInboundAt",
+            "unreadFrom",
+            "updatedAt",
+            MEMBERS,
+            HOLDERS,
+        ];
         let alias =
             Expression::default().set(ALIAS_OF, s(winner.as_str())).remove(keys::INBOX_KEY).remove(keys::INBOX_SORT);
-        let mut members = members_of(loser_item);
-        members.insert(loser.clone());
-        members.remove(winner);
-        let mut union = Expression::default().add(MEMBERS, set_of(&members)).set("updatedAt", n(now_ms));
+        let mut members = parts_of(Some(loser_item), loser);
+        members.remove(&Partition::whole(winner.clone()));
+        let mut union = Expression::default().set("updatedAt", n(now_ms));
+        if !members.is_empty() {
+            union = union.add(MEMBERS, set_of(&members));
+        }
         let newer = text(loser_item, "lastMessageKey").filter(|key| Some(*key) > text(winner_item, "lastMessageKey"));
         if let Some(key) = newer.and_then(|key| key.parse::<MessageId>().ok()) {
             union = union
@@ -634,7 +1053,7 @@ impl Store {
         for [attribute, at] in PROFILE {
             if told_at(loser_item, attribute, at) > told_at(winner_item, attribute, at) {
                 union = union
-                    .set_some(attribute, loser_item.get(attribute).cloned())
+                    .set_or_remove(attribute, loser_item.get(attribute).cloned())
                     .set_or_remove(at, loser_item.get(at).cloned());
             }
         }
@@ -655,26 +1074,12 @@ impl Store {
         }
     }
 
-    /// Makes a customer's further ids (a new phone number, a new user id) lead to the conversation.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub async fn link_ids(
-        &self,
-        organization: &OrganizationId,
-        conversation: &ConversationId,
-        ids: BTreeSet<ConversationId>,
-        now_ms: i64,
-    ) -> Result<()> {
-        self.link(organization, conversation.clone(), ids, now_ms).await.map(drop)
-    }
-
     /// Changes what the inbox shows of a message that was edited or unsent, where it is still the newest.
     ///
     /// # Errors
     /// When the table does not answer.
     pub async fn change_preview(&self, organization: &OrganizationId, message: &Message) -> Result<()> {
-        let (root, _) = self.resolve(organization, &message.conversation_id).await?;
+        let root = self.route(organization, &message.conversation_id, message.id.epoch_ms()).await?.root;
         // Not by the arrival: that of an attempt that failed later may stand there.
         let expression = Expression::default().set("lastMessageText", s(message.preview())).if_compares(
             "lastMessageId",
@@ -721,13 +1126,24 @@ impl Store {
         at: i64,
     ) -> Result<()> {
         let mut target = self.remembered(conversation).unwrap_or_else(|| conversation.clone());
+        let mut is_routed = false;
         for _ in 0..MAX_HOPS {
-            let raise =
+            let mut raise =
                 Expression::default().set(attribute, n(at)).if_absent(ALIAS_OF).if_absent_or(attribute, "<", n(at));
+            if !is_routed && target == *conversation {
+                raise = raise.if_absent(HOLDERS);
+            }
             let written = self.update(&keys::conversation(organization, &target), raise).await?;
             let Written::Refused(Some(item)) = written else { return Ok(()) };
+            if !is_routed && target == *conversation && item.contains_key(HOLDERS) {
+                target = self.route(organization, conversation, at).await?.root;
+                is_routed = true;
+                continue;
+            }
             let Some(next) = alias_of(&item) else { return Ok(()) };
-            self.remember(&target, &next);
+            if !is_routed {
+                self.remember(&target, &next);
+            }
             target = next;
         }
         Ok(())
@@ -990,9 +1406,33 @@ fn shown(item: &Item) -> Option<(i64, Option<i64>)> {
     Some((id.epoch_ms(), number(item, "lastArrivedAt")))
 }
 
-fn members_of(item: &Item) -> BTreeSet<ConversationId> {
-    let members = item.get(MEMBERS).and_then(|members| members.as_ss().ok());
-    members.into_iter().flatten().filter_map(|member| member.parse().ok()).collect()
+/// Whether a conversation's customer is reached by that number.
+fn is_number(organization: &OrganizationId, thread: &Thread, item: &Item, phone: &ConversationId) -> bool {
+    let ids = Customer { phone: text(item, "customerPhone").map(str::to_owned), ..Customer::default() };
+    Identity::of(organization, thread.channel, &thread.account, &ids)
+        .is_some_and(|identity| identity.conversation == *phone)
+}
+
+/// The partitions that a conversation's messages are in.
+fn parts_of(item: Option<&Item>, id: &ConversationId) -> BTreeSet<Partition> {
+    let members = item.and_then(|item| item.get(MEMBERS)?.as_ss().ok());
+    let own = item.is_none_or(|item| !item.contains_key(HOLDERS)).then(|| Partition::whole(id.clone()));
+    members.into_iter().flatten().filter_map(|member| member.parse().ok()).chain(own).collect()
+}
+
+impl Activity {
+    /// Whether it goes by the id whose conversation that would be.
+    fn is_by(&self, target: &ConversationId) -> bool {
+        !self.is_addressed && *target == self.conversation
+    }
+
+    /// Whether what has these ids is all of a conversation, whatever its time.
+    fn is_all_of(&self, item: &Item, target: &ConversationId, ids: &BTreeSet<ConversationId>) -> bool {
+        let parts = parts_of(Some(item), target);
+        alias_of(item).is_none()
+            && ids.iter().all(|id| parts.contains(&Partition::whole(id.clone())))
+            && !(self.is_by(target) && item.contains_key(HOLDERS))
+    }
 }
 
 /// Something that is told of a customer, and where a conversation keeps it.
@@ -1013,9 +1453,10 @@ fn told_of(customer: &Profile) -> [Option<ToldOf<'_>>; 4] {
     )
 }
 
-/// When it was told: what was stored before that was kept is older than everything. `None` where it was never told.
+/// When it was told, or that it is theirs no more: what was stored before that was kept is older than everything. `None` where it
+/// was never told.
 fn told_at(item: &Item, attribute: &str, at: &str) -> Option<i64> {
-    item.get(attribute).map(|_| number(item, at).unwrap_or(i64::MIN))
+    number(item, at).or_else(|| item.get(attribute).map(|_| i64::MIN))
 }
 
 /// Keeps what is told of the customer.
@@ -1058,6 +1499,23 @@ fn with_preview(expression: Expression, last: &LastMessage) -> Expression {
         .set("lastMessageText", s(&last.text))
         .set("lastMessageSender", sender(last.sender))
         .set("lastArrivedAt", n(last.received_at))
+}
+
+/// Shows a conversation's newest message; without one it is only the beginning of a conversation, which gives way to any other.
+fn with_newest(
+    expression: Expression,
+    last: Option<&LastMessage>,
+    channel: Channel,
+    organization: &OrganizationId,
+    target: &ConversationId,
+) -> Expression {
+    match last {
+        Some(last) => with_preview(with_last(expression, last, channel, organization, target), last),
+        None => SHOWN
+            .into_iter()
+            .chain(["lastMessageKey", "createdAt", keys::INBOX_KEY, keys::INBOX_SORT])
+            .fold(expression, Expression::remove),
+    }
 }
 
 /// The one write of news.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    Item, ReadThrough, Store, Stored, Written,
+    Item, Partition, ReadThrough, Store, Stored, Written,
     expression::{Expression, n, s},
     fault, keys, read, write,
 };
@@ -284,6 +284,13 @@ fn escaped_bytes(text: &str, control: usize, quote: usize) -> usize {
     text.bytes().map(bytes).sum()
 }
 
+/// Where the sort keys of a partition's messages begin and end.
+fn bounds(partition: &Partition) -> (String, String) {
+    let key =
+        |time: Option<i64>, all: &str| format!("{}{}", keys::MESSAGE_PREFIX, time.map_or(all.into(), time_digits));
+    (key(partition.from, ""), key(partition.until, "~"))
+}
+
 /// How many of the messages fit into one answer, at least one.
 fn fitting(messages: &[Message]) -> usize {
     let sizes = messages.iter().scan(0, |total, message| {
@@ -408,11 +415,11 @@ impl Store {
     pub async fn message_of(
         &self,
         organization: &OrganizationId,
-        partitions: &[ConversationId],
+        partitions: &[Partition],
         id: &MessageId,
     ) -> Result<Option<Message>> {
-        for partition in partitions {
-            if let Some(message) = self.message(organization, partition, id).await? {
+        for partition in partitions.iter().filter(|partition| partition.contains(id.epoch_ms())) {
+            if let Some(message) = self.message(organization, &partition.id, id).await? {
                 return Ok(Some(message));
             }
         }
@@ -423,7 +430,7 @@ impl Store {
     pub(super) async fn newest(
         &self,
         organization: &OrganizationId,
-        partitions: &[ConversationId],
+        partitions: &[Partition],
         counts: impl Fn(&Message) -> bool,
     ) -> Result<Option<(Message, MessageId)>> {
         const PAGE: usize = 50;
@@ -452,7 +459,7 @@ impl Store {
     pub async fn messages(
         &self,
         organization: &OrganizationId,
-        partitions: &[ConversationId],
+        partitions: &[Partition],
         before: Option<&MessageId>,
         limit: usize,
     ) -> Result<(Vec<Message>, Option<MessageId>)> {
@@ -476,13 +483,16 @@ impl Store {
     async fn partition(
         &self,
         organization: &OrganizationId,
-        conversation: &ConversationId,
+        partition: &Partition,
         before: Option<&MessageId>,
         limit: usize,
     ) -> Result<Vec<Message>> {
-        let highest =
-            before.map_or_else(|| format!("{}~", keys::MESSAGE_PREFIX), |id| format!("{}{id}", keys::MESSAGE_PREFIX));
+        let (lowest, end) = bounds(partition);
+        let highest = before.map_or_else(|| end.clone(), |id| end.clone().min(format!("{}{id}", keys::MESSAGE_PREFIX)));
         let mut messages = Vec::new();
+        if lowest > highest {
+            return Ok(messages);
+        }
         let mut start = None;
         // What does not fit into the answer need not be read: these alone fill it.
         while messages.len() < limit && fitting(&messages) >= messages.len() {
@@ -495,8 +505,8 @@ impl Store {
                 .key_condition_expression("#pk = :pk AND #sk BETWEEN :lowest AND :highest")
                 .expression_attribute_names("#pk", keys::PK)
                 .expression_attribute_names("#sk", keys::SK)
-                .expression_attribute_values(":pk", s(keys::conversation_partition(organization, conversation)))
-                .expression_attribute_values(":lowest", s(keys::MESSAGE_PREFIX))
+                .expression_attribute_values(":pk", s(keys::conversation_partition(organization, &partition.id)))
+                .expression_attribute_values(":lowest", s(&lowest))
                 .expression_attribute_values(":highest", s(&highest))
                 .scan_index_forward(false)
                 .limit(wanted)
@@ -527,7 +537,7 @@ impl Store {
     pub async fn unread_messages(
         &self,
         organization: &OrganizationId,
-        partitions: &[ConversationId],
+        partitions: &[Partition],
         from: &str,
         until_ms: Option<i64>,
         mark: ReadMark,
@@ -538,10 +548,12 @@ impl Store {
         let highest = until_ms.map_or_else(|| "~".to_owned(), |ms| time_digits(ms + 1));
         let highest = format!("{}{highest}", keys::MESSAGE_PREFIX);
         let mut unread = Vec::new();
-        if lowest > highest {
-            return Ok(unread);
-        }
         for partition in partitions {
+            let (first, end) = bounds(partition);
+            let (lowest, highest) = (first.max(lowest.clone()), end.min(highest.clone()));
+            if lowest > highest {
+                continue;
+            }
             let before = unread.len();
             let mut start = None;
             loop {
@@ -549,7 +561,7 @@ impl Store {
                 let filter = expression.conditions();
                 let (pk, sk) = (expression.name(keys::PK), expression.name(keys::SK));
                 let shown = [expression.name("id"), expression.name("receivedAt")].join(", ");
-                let pk_value = expression.value(s(keys::conversation_partition(organization, partition)));
+                let pk_value = expression.value(s(keys::conversation_partition(organization, &partition.id)));
                 let (from, to) = (expression.value(s(&lowest)), expression.value(s(&highest)));
                 let output = self
                     .client

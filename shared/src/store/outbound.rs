@@ -79,7 +79,7 @@ pub struct Writing<'a> {
 
 /// What is written under which key, and what it is to the inbox.
 struct Attempt<'a> {
-    key: &'a str,
+    writing: Writing<'a>,
     body: String,
     message: Message,
     audit: AuditEntry,
@@ -93,6 +93,9 @@ struct Attempt<'a> {
 struct UsedKey {
     body: String,
     message_id: MessageId,
+    /// Where the message is, when not under the conversation of the key.
+    #[serde(default)]
+    conversation_id: Option<ConversationId>,
     expires_at: i64,
 }
 
@@ -121,7 +124,7 @@ impl Store {
         reply: &Reply,
         now_us: i64,
     ) -> Result<Begun> {
-        let message = outbound(writing, &reply.text, now_us)?;
+        let message = outbound(conversation, writing, &reply.text, now_us)?;
         let message = Message {
             reply_to: reply.reply_to.as_ref().map(|(id, _)| id.clone()),
             reply_to_external: reply.reply_to.as_ref().map(|(_, external)| external.clone()),
@@ -132,7 +135,7 @@ impl Store {
         let body = reply.fingerprint();
         let audit = written(AuditAction::Sent, writing, &message, now_us / 1000)?;
         let resend_of = reply.resend_of.clone();
-        let attempt = Attempt { key: writing.key, body, message, audit, news, resend_of, now_ms: now_us / 1000 };
+        let attempt = Attempt { writing, body, message, audit, news, resend_of, now_ms: now_us / 1000 };
         self.begin(organization, attempt).await
     }
 
@@ -143,16 +146,17 @@ impl Store {
     pub async fn begin_note(
         &self,
         organization: &OrganizationId,
+        conversation: &Conversation,
         writing: Writing<'_>,
         note: &Note,
         now_us: i64,
     ) -> Result<Begun> {
-        let message = outbound(writing, &note.text, now_us)?;
+        let message = outbound(conversation, writing, &note.text, now_us)?;
         let message = Message { message_type: MessageType::InternalNote, answer: Some(Answer::Accepted), ..message };
         let body = fingerprint("note/1", note.text.as_bytes());
         let audit = written(AuditAction::NoteAdded, writing, &message, now_us / 1000)?;
         let (news, resend_of) = (None, None);
-        let attempt = Attempt { key: writing.key, body, message, audit, news, resend_of, now_ms: now_us / 1000 };
+        let attempt = Attempt { writing, body, message, audit, news, resend_of, now_ms: now_us / 1000 };
         self.begin(organization, attempt).await
     }
 
@@ -189,7 +193,8 @@ impl Store {
         if used.body != body {
             return Err(Error::IdempotencyKeyReused);
         }
-        let message = self.message(organization, conversation, &used.message_id).await?;
+        let partition = used.conversation_id.as_ref().unwrap_or(conversation);
+        let message = self.message(organization, partition, &used.message_id).await?;
         message.map(Some).ok_or_else(|| Error::internal("an idempotency key without its message"))
     }
 
@@ -197,14 +202,15 @@ impl Store {
         const RACES: usize = 4;
         /// The position of the conversation's write.
         const NEWS: usize = 2;
-        let Attempt { key, body, message, audit, news, resend_of, now_ms } = attempt;
-        let conversation = &message.conversation_id;
+        let Attempt { writing, body, message, audit, news, resend_of, now_ms } = attempt;
+        let Writing { conversation, key, .. } = writing;
         let now_secs = now_ms / 1000;
         let used = keys::idempotency(organization, conversation, key);
         let free = Expression::default().if_absent_or(keys::EXPIRES_AT, "<", n(now_secs));
         let item = Item::from([
             ("body".into(), s(&body)),
             ("messageId".into(), s(message.id.as_str())),
+            ("conversationId".into(), s(message.conversation_id.as_str())),
             (keys::EXPIRES_AT.into(), n(now_secs + KEY_TTL_SECS)),
         ]);
         let put = |item: Item, condition: &Expression| {
@@ -217,7 +223,7 @@ impl Store {
             put.build().map(|put| TransactWriteItem::builder().put(put).build()).map_err(Error::internal)
         };
         let absent = Expression::default().if_item_absent();
-        let message_key = keys::message(organization, conversation, &message.id);
+        let message_key = keys::message(organization, &message.conversation_id, &message.id);
         let mut stored = with_key(message.to_item()?, &message_key);
         if message.status == Some(Status::Sending) {
             // Among the problems until it is known to have left: a function may end at any moment.
@@ -285,7 +291,7 @@ impl Store {
     async fn catch_up(&self, organization: &OrganizationId, activity: &Activity, now_ms: i64) {
         let told = async {
             let recorded = self.record_activity(organization, activity, now_ms).await?;
-            self.settle_activity(organization, activity, recorded, activity, now_ms).await
+            self.settle_activity(organization, activity, recorded, activity, now_ms).await.map(drop)
         };
         if let Err(error) = told.await {
             warn!("the inbox was not told of a reply: {}", causes(&error));
@@ -386,11 +392,12 @@ fn written(action: AuditAction, writing: Writing<'_>, message: &Message, now_ms:
 }
 
 /// An outbound message of an operator, with an id that no other attempt has.
-fn outbound(writing: Writing<'_>, text: &str, now_us: i64) -> Result<Message> {
-    let Writing { conversation, operator, .. } = writing;
+fn outbound(conversation: &Conversation, writing: Writing<'_>, text: &str, now_us: i64) -> Result<Message> {
+    let Writing { conversation: name, operator, .. } = writing;
+    let partition = conversation.outbound_partition(name);
     let id = MessageId::of(now_us / 1000, &unique_name()?);
     let content = Content::text(text);
-    let message = Message::new(id, conversation.clone(), Direction::Outbound, Sender::Operator, &content, now_us);
+    let message = Message::new(id, partition, Direction::Outbound, Sender::Operator, &content, now_us);
     Ok(Message { operator_id: Some(operator.to_owned()), ..message })
 }
 
@@ -423,5 +430,6 @@ fn reply_activity(conversation: &Conversation, message: &Message) -> Activity {
         last_received_at: None,
         last_received: None,
         first_inbound: None,
+        is_addressed: true,
     }
 }

@@ -9,13 +9,13 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    AuditAction, AuditEntry, Conversation, InboxFilter, InboxPage, Message, Store,
+    AuditAction, AuditEntry, Conversation, InboxFilter, InboxPage, Message, Partition, Store,
     expression::{Expression, n, s},
     fault, keys, read,
 };
 use crate::{
     error::{Error, Result},
-    id::{ConversationId, MessageId, OrganizationId},
+    id::{MessageId, OrganizationId},
     message::{Assumed, Status},
 };
 
@@ -127,7 +127,7 @@ impl Store {
     pub async fn assume_delivered(
         &self,
         organization: &OrganizationId,
-        partitions: &[ConversationId],
+        partitions: &[Partition],
         id: &MessageId,
         by: &str,
         now_ms: i64,

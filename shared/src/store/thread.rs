@@ -3,10 +3,11 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    Activity, ExternalId, INSERTS, LastMessage, Message, Received, Recorded, Store, Stored, external_id, keys, with_key,
+    Activity, ExternalId, INSERTS, LastMessage, Message, Received, Recorded, Store, Stored, conversation::Home,
+    external_id, keys, with_key,
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     event::Profile,
     id::{AccountId, MessageId, OrganizationId},
     identity::Identity,
@@ -100,14 +101,12 @@ impl Store {
         if let Some((mut activity, newest)) = activity(thread, arrivals, &received)
             && (matches!(recorded, Recorded::Done(_)) || failure.is_none())
         {
-            // What had come before may have been edited or taken back since.
-            if let Some(Some(Received { stored: Stored::Duplicate, conversation, id, .. })) = received.get(newest)
-                && !self.is_settled(organization, &told, &recorded, &activity)
-                && let Some(known) = self.message(organization, conversation, id).await?
-            {
-                activity.last.text = known.preview();
+            if !self.is_settled(organization, &told, &recorded, &activity) {
+                self.show_as_it_is(organization, &mut activity, received.get(newest)).await?;
             }
-            self.settle_activity(organization, &told, recorded, &activity, now_ms).await?;
+            if !self.settle_activity(organization, &told, recorded, &activity, now_ms).await? {
+                Box::pin(self.settle_by_identity(organization, thread, arrivals, &received, now_ms)).await?;
+            }
         }
         let received_now = arrivals.iter().zip(&received);
         for (Arrival { message, .. }, received) in received_now {
@@ -122,6 +121,58 @@ impl Store {
             Some(error) => Err(error),
             None => Ok(received.into_iter().flatten().collect()),
         }
+    }
+
+    /// Tells each conversation of its messages: whose they are depends on their time where a number has changed hands.
+    async fn settle_by_identity(
+        &self,
+        organization: &OrganizationId,
+        thread: &Thread,
+        arrivals: &[Arrival],
+        received: &[Option<Received>],
+        now_ms: i64,
+    ) -> Result<()> {
+        const RACES: usize = 8;
+        for _ in 0..RACES {
+            let mut homes: Vec<(Home, Vec<Arrival>, Vec<Option<Received>>)> = Vec::new();
+            for (index, arrival) in arrivals.iter().enumerate() {
+                let received = received.get(index).cloned().flatten();
+                let at = received.as_ref().map_or(&arrival.message.id, |received| &received.id).epoch_ms();
+                let known = homes.iter_mut().find(|(home, ..)| thread.identity.user.is_none() && home.covers(at));
+                if let Some((_, arrivals, all_received)) = known {
+                    arrivals.push(arrival.clone());
+                    all_received.push(received);
+                    continue;
+                }
+                let home = self.resolve_identity(organization, thread, at, now_ms).await?;
+                homes.push((home, vec![arrival.clone()], vec![received]));
+            }
+            let mut is_settled = true;
+            for (home, arrivals, received) in homes {
+                let Some((mut activity, newest)) = activity(thread, &arrivals, &received) else { continue };
+                self.show_as_it_is(organization, &mut activity, received.get(newest)).await?;
+                is_settled &= self.reconcile(organization, home, &activity, now_ms).await?;
+            }
+            if is_settled {
+                return Ok(());
+            }
+        }
+        Err(Error::Unavailable("a customer's ids changed faster than they could be followed".into()))
+    }
+
+    /// What had come before may have been edited or taken back since.
+    async fn show_as_it_is(
+        &self,
+        organization: &OrganizationId,
+        activity: &mut Activity,
+        received: Option<&Option<Received>>,
+    ) -> Result<()> {
+        if let Some(Some(Received { stored: Stored::Duplicate, conversation, id, .. })) = received
+            && let Some(known) = self.message(organization, conversation, id).await?
+        {
+            activity.last.text = known.preview();
+        }
+        Ok(())
     }
 
     /// Stores messages, each with what names it, in one call where all are new.
@@ -194,7 +245,7 @@ fn activity(thread: &Thread, arrivals: &[Arrival], received: &[Option<Received>]
     let opening = arrived.iter().filter(|arrived| arrived.arrival.opens_window);
     let activity = Activity {
         conversation: thread.identity.conversation.clone(),
-        also: thread.identity.also.clone(),
+        also: thread.identity.user.iter().cloned().collect(),
         channel: thread.channel,
         account: thread.account.clone(),
         customer: thread.customer.clone(),
@@ -210,6 +261,7 @@ fn activity(thread: &Thread, arrivals: &[Arrival], received: &[Option<Received>]
         last_received_at: last_received.map(|arrived| arrived.at),
         last_received: last_received.map(|arrived| arrived.id.clone()),
         first_inbound: inbound().map(|arrived| arrived.id.clone()).min(),
+        is_addressed: false,
     };
     Some((activity, newest.index))
 }

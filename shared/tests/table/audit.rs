@@ -111,10 +111,11 @@ async fn note_is_in_the_trail_once() {
     account.receives(&store, 0, vec![inbound(&anna(), "wamid.a", 0)]).await;
     let conversation = account.conversation_id(&anna());
     let writing = Writing { conversation: &conversation, operator: "olga", key: "k" };
+    let only = account.only(&store).await;
 
     for _ in 0..2 {
         let note = Note { text: "Regular customer".into() };
-        store.begin_note(&account.organization, writing, &note, clock::now_us()).await.unwrap();
+        store.begin_note(&account.organization, &only, writing, &note, clock::now_us()).await.unwrap();
     }
 
     assert_eq!(told(&table, &account).await, [(AuditAction::NoteAdded, Some("olga".to_owned()))]);

@@ -1,6 +1,6 @@
 //! Whichever ids the provider shows a customer under: seen together once, they are one conversation for ever.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use shared::{
@@ -8,7 +8,7 @@ use shared::{
     inbound::Counts,
     message::Status,
     platform::Platform,
-    store::{Assignee, Changes, Conversation, ConversationStatus, Store, keys},
+    store::{Assignee, Begun, Changes, Conversation, ConversationStatus, Reply, Store, Writing, keys},
 };
 
 use crate::{
@@ -168,6 +168,232 @@ async fn repeated_change_of_a_number_does_not_turn_back() {
             assert_eq!(account.only(&store).await.customer_phone, last.phone, "in the order {order:?}");
         }
     }
+}
+
+/// What stands in the threads of all conversations, by the name that the customer tells.
+async fn threads(account: &Account, store: &Store) -> BTreeMap<String, Vec<String>> {
+    let mut threads = BTreeMap::new();
+    for conversation in account.inbox(store).await {
+        let ids = account.external_ids(store, &conversation).await;
+        let name = conversation.customer_name.unwrap_or_default();
+        assert_eq!(threads.insert(name.clone(), ids), None, "two conversations of {name}");
+    }
+    threads
+}
+
+fn called(name: &str, customer: Customer) -> Customer {
+    Customer { name: Some(name.into()), ..customer }
+}
+
+fn are(threads: &[(&str, &[&str])]) -> BTreeMap<String, Vec<String>> {
+    let owned = |ids: &[&str]| ids.iter().map(ToString::to_string).collect();
+    threads.iter().map(|(name, ids)| ((*name).to_owned(), owned(ids))).collect()
+}
+
+async fn by_name(account: &Account, store: &Store, name: &str) -> Conversation {
+    let inbox = account.inbox(store).await;
+    inbox.into_iter().find(|conversation| conversation.customer_name.as_deref() == Some(name)).unwrap()
+}
+
+#[tokio::test]
+async fn next_owner_of_a_left_number_has_an_own_conversation() {
+    for next in [both(PHONE, "DE.2"), phone(PHONE)] {
+        for is_new_process in [false, true] {
+            let (table, account) = (Table::open().await, Account::whatsapp());
+            let mut store = table.store();
+            let (first, moved) = (called("First", phone(PHONE)), called("First", phone("4915199")));
+            account.receives(&store, 1, vec![inbound(&first, "before", 1)]).await;
+            account.receives(&store, 11, vec![number_changed(&first, phone("4915199"), 10)]).await;
+            if is_new_process {
+                store = table.store();
+            }
+
+            account.receives(&store, 21, vec![inbound(&called("Next", next.clone()), "hello", 20)]).await;
+            account.receives(&store, 31, vec![inbound(&moved, "after", 30)]).await;
+            account.receives(&store, 41, vec![inbound(&called("Next", next.clone()), "again", 40)]).await;
+            // Late, and told once more.
+            account.receives(&store, 51, vec![inbound(&first, "late", 5)]).await;
+            account.receives(&store, 52, vec![number_changed(&first, phone("4915199"), 10)]).await;
+
+            let threads = threads(&account, &store).await;
+            let of_first: &[&str] = &["before", "late", "changed at 10", "after"];
+            assert_eq!(threads, are(&[("First", of_first), ("Next", &["hello", "again"])]), "{next:?}");
+            let first = by_name(&account, &store, "First").await;
+            assert_eq!((first.customer_phone.as_deref(), first.customer_user_id), (Some("4915199"), None));
+            let next_owner = by_name(&account, &store, "Next").await;
+            assert_eq!((&next_owner.customer_phone, &next_owner.customer_user_id), (&next.phone, &next.user_id));
+            assert_eq!((next_owner.last_message_text.as_str(), next_owner.last_inbound_at), ("again", Some(at(40))));
+            assert_eq!(account.unread(&store, &next_owner).await, 2);
+            assert_eq!((first.last_message_text.as_str(), first.last_inbound_at), ("after", Some(at(30))));
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_user_id_under_a_known_number_is_another_person() {
+    for is_new_process in [false, true] {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let mut store = table.store();
+        let (first, next) = (called("First", both(PHONE, USER)), called("Next", both(PHONE, "DE.2")));
+        account.receives(&store, 1, vec![inbound(&first, "f1", 1)]).await;
+        if is_new_process {
+            store = table.store();
+        }
+
+        account.receives(&store, 21, vec![inbound(&next, "n1", 20)]).await;
+        account.receives(&store, 31, vec![inbound(&called("Next", phone(PHONE)), "n2", 30)]).await;
+        account.receives(&store, 32, vec![inbound(&called("First", user(USER)), "f2", 31)]).await;
+        account.receives(&store, 33, vec![inbound(&called("First", phone(PHONE)), "late", 5)]).await;
+        account.receives(&store, 34, vec![inbound(&first, "f1", 1)]).await;
+
+        let expected = are(&[("First", &["f1", "late", "f2"]), ("Next", &["n1", "n2"])]);
+        assert_eq!(threads(&account, &store).await, expected);
+        let first = by_name(&account, &store, "First").await;
+        assert_eq!((first.customer_phone, first.customer_user_id.as_deref()), (None, Some(USER)), "by the id alone");
+        assert_eq!(by_name(&account, &store, "Next").await.customer_phone.as_deref(), Some(PHONE));
+    }
+}
+
+#[tokio::test]
+async fn two_owners_of_a_number_in_one_delivery_are_two_people() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let (first, next) = (called("First", both(PHONE, USER)), called("Next", both(PHONE, "DE.2")));
+
+    let events = vec![inbound(&next, "n1", 20), inbound(&first, "f1", 1)];
+    account.receives(&store, 30, events).await;
+
+    assert_eq!(threads(&account, &store).await, are(&[("First", &["f1"]), ("Next", &["n1"])]));
+}
+
+#[tokio::test]
+async fn what_the_next_owner_wrote_before_the_change_was_told_moves() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let first = called("First", phone(PHONE));
+    account.receives(&store, 1, vec![inbound(&first, "f1", 1)]).await;
+    account.receives(&store, 21, vec![inbound(&called("Next", phone(PHONE)), "n1", 20)]).await;
+
+    account.receives(&store, 31, vec![number_changed(&called("First", phone(PHONE)), phone("4915199"), 10)]).await;
+    account.receives(&store, 32, vec![inbound(&called("Next", phone(PHONE)), "n2", 30)]).await;
+
+    let inbox = account.inbox(&store).await;
+    let mut threads = Vec::new();
+    for conversation in &inbox {
+        threads.push((conversation.customer_phone.clone(), account.external_ids(&store, conversation).await));
+    }
+    let moved = (Some(PHONE.to_owned()), vec!["n1".to_owned(), "n2".to_owned()]);
+    let stays = (Some("4915199".to_owned()), vec!["f1".to_owned(), "changed at 10".to_owned()]);
+    assert_eq!(threads, [moved, stays]);
+    assert_eq!(inbox[1].last_message_text, "changed at 10");
+    assert_eq!((inbox[1].last_inbound_at, inbox[0].last_inbound_at), (Some(at(1)), Some(at(30))));
+    assert_eq!(account.unread(&store, &inbox[0]).await, 2);
+    assert_eq!(account.unread(&store, &inbox[1]).await, 1);
+}
+
+#[tokio::test]
+async fn former_owner_of_the_new_number_is_somebody_else() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let (old, new) = (phone(PHONE), phone("4915199"));
+    account.receives(&store, 1, vec![inbound(&called("Former", new.clone()), "long ago", 1)]).await;
+    account.receives(&store, 2, vec![inbound(&called("Mover", old.clone()), "before", 2)]).await;
+
+    account.receives(&store, 11, vec![number_changed(&called("Mover", old.clone()), new.clone(), 10)]).await;
+    account.receives(&store, 21, vec![inbound(&called("Mover", new.clone()), "after", 20)]).await;
+    account.receives(&store, 22, vec![inbound(&called("Former", new), "late", 5)]).await;
+
+    let expected = are(&[("Former", &["long ago", "late"]), ("Mover", &["before", "changed at 10", "after"])]);
+    assert_eq!(threads(&account, &store).await, expected);
+}
+
+#[tokio::test]
+async fn customer_who_returns_to_a_number_keeps_the_conversation() {
+    let changes = |a: &Customer, b: &Customer| {
+        vec![number_changed(a, b.clone(), 10), number_changed(b, a.clone(), 20), number_changed(a, b.clone(), 30)]
+    };
+    let (a, b) = (phone(PHONE), phone("4915199"));
+    for order in orders(3) {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+        let changes = changes(&a, &b);
+        account.receives(&store, 1, vec![inbound(&a, "m5", 5)]).await;
+        for (number, index) in (40..).zip(order.iter().chain(&order)) {
+            account.receives(&store, number, vec![changes[*index].clone()]).await;
+        }
+        for (number, customer) in (50..).zip([&b, &a, &b]) {
+            let second = (number - 48) * 10 - 5;
+            account.receives(&store, number, vec![inbound(customer, &format!("m{second}"), second)]).await;
+        }
+
+        let only = account.only(&store).await;
+        let expected = ["m5", "changed at 10", "m15", "changed at 20", "m25", "changed at 30", "m35"];
+        assert_eq!(account.external_ids(&store, &only).await, expected, "{order:?}");
+        assert_eq!(only.customer_phone, b.phone, "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn changed_user_ids_in_any_order_are_one_customer() {
+    let changes = [number_changed(&user("DE.1"), user("DE.2"), 10), number_changed(&user("DE.2"), user("DE.3"), 20)];
+    for order in [[0, 1, 0], [1, 0, 1]] {
+        let (table, account) = (Table::open().await, Account::whatsapp());
+        let store = table.store();
+        account.receives(&store, 1, vec![inbound(&user("DE.1"), "m1", 1)]).await;
+        for (number, index) in (40..).zip(order) {
+            account.receives(&store, number, vec![changes[index].clone()]).await;
+        }
+        account.receives(&store, 50, vec![inbound(&user("DE.3"), "m30", 30)]).await;
+
+        let only = account.only(&store).await;
+        assert_eq!(account.external_ids(&store, &only).await, ["m1", "changed at 10", "changed at 20", "m30"]);
+        assert_eq!(only.customer_user_id.as_deref(), Some("DE.3"));
+    }
+}
+
+#[tokio::test]
+async fn changed_number_with_a_new_user_id_stays_one_customer() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let (old, new) = (both(PHONE, USER), both("4915199", "DE.9"));
+    account.receives(&store, 1, vec![inbound(&old, "before", 1)]).await;
+
+    account.receives(&store, 11, vec![number_changed(&old, new.clone(), 10)]).await;
+    for (second, customer) in [(20, &new), (21, &user("DE.9")), (22, &phone("4915199"))] {
+        account.receives(&store, second, vec![inbound(customer, &format!("m{second}"), second)]).await;
+    }
+
+    let only = account.only(&store).await;
+    assert_eq!(account.external_ids(&store, &only).await, ["before", "changed at 10", "m20", "m21", "m22"]);
+    assert_eq!((only.customer_phone, only.customer_user_id), (new.phone, new.user_id));
+}
+
+#[tokio::test]
+async fn reply_to_whoever_had_a_number_first_stays_in_their_thread() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let first = called("First", phone(PHONE));
+    account.receives(&store, 1, vec![inbound(&first, "before", 1)]).await;
+    account.receives(&store, 11, vec![number_changed(&first, phone("4915199"), 10)]).await;
+    account.receives(&store, 21, vec![inbound(&called("Next", phone(PHONE)), "hello", 20)]).await;
+    let conversation = by_name(&account, &store, "First").await;
+
+    let id = account.conversation_id(&phone(PHONE));
+    let writing = Writing { conversation: &id, operator: "olga", key: "key" };
+    let reply = Reply { text: "Hello, First".into(), ..Reply::default() };
+    let begin =
+        async || store.begin_reply(&account.organization, &conversation, writing, &reply, delivery(30)).await.unwrap();
+    let (Begun::New(sent), Begun::Before(again)) = (begin().await, begin().await) else { panic!("sent twice") };
+
+    assert_eq!(sent.id, again.id);
+    let texts = async |name| {
+        let conversation = by_name(&account, &store, name).await;
+        let thread = account.thread(&store, &conversation).await;
+        (thread.into_iter().filter_map(|message| message.text).collect::<Vec<_>>(), conversation.last_message_text)
+    };
+    assert_eq!(texts("Next").await, (vec!["hello".to_owned()], "hello".to_owned()));
+    let of_first = ["before", "changed at 10", "Hello, First"].map(str::to_owned).to_vec();
+    assert_eq!(texts("First").await, (of_first, "Hello, First".to_owned()));
 }
 
 /// Every order of so many.
@@ -338,13 +564,17 @@ async fn customers_that_were_merged_before_are_merged_again() {
         |phone: usize, user: usize| Customer { user_id: users[user].user_id.clone(), ..phones[phone].clone() };
 
     // Pairs first, the younger ones before the older; then pairs of pairs, so that aliases lead to aliases.
-    let links = [(3, 3), (2, 2), (1, 1), (0, 0), (2, 3), (0, 1), (1, 2)];
-    for (number, (phone, user)) in (9..).zip(links) {
-        let event = inbound(&together(phone, user), &format!("m{number}"), number);
+    for (number, pair) in (9..).zip([3, 2, 1, 0]) {
+        let event = inbound(&together(pair, pair), &format!("m{number}"), number);
+        account.receives(&table.store(), number, vec![event]).await;
+    }
+    for (number, (one, other)) in (13..).zip([(2, 3), (0, 1), (1, 2)]) {
+        let event = number_changed(&users[one], users[other].clone(), number);
         account.receives(&table.store(), number, vec![event]).await;
     }
 
-    let names: Vec<String> = (1..=15).map(|number| format!("m{number}")).collect();
+    let messages = (1..=12).map(|number| format!("m{number}"));
+    let names: Vec<String> = messages.chain((13..=15).map(|number| format!("changed at {number}"))).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let ids: Vec<_> = phones.iter().chain(&users).cloned().collect();
     let one = is_one(&table, &account, &ids, &names).await;

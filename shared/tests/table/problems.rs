@@ -5,7 +5,7 @@ use shared::{
     Error,
     event::{EventKind, ProviderError},
     message::{Standing, Status},
-    store::{Answer, AuditAction, Begun, Message, Outcome, Reply, Store, Writing},
+    store::{Answer, AuditAction, Begun, Message, Outcome, Partition, Reply, Store, Writing},
 };
 
 use crate::{
@@ -87,7 +87,7 @@ async fn assumed_message_is_no_problem_until_told_otherwise() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
     let message = sent(&account, &store, &unknown()).await;
-    let partitions = [message.conversation_id.clone()];
+    let partitions = [Partition::whole(message.conversation_id.clone())];
     let assume = async |by: &str| {
         store.assume_delivered(&account.organization, &partitions, &message.id, by, delivery(300) / 1000).await
     };

@@ -33,7 +33,8 @@ async fn a_key_is_used_once() {
     let note = Note { text: "Hi".into() };
     let id = account.conversation_id(&anna());
     let writing = Writing { conversation: &id, operator: "olga", key: "key" };
-    let as_note = store.begin_note(&account.organization, writing, &note, delivery(7)).await;
+    let addressed = account.addressed(&store, &id).await;
+    let as_note = store.begin_note(&account.organization, &addressed, writing, &note, delivery(7)).await;
     let Begun::New(next) = begin(&account, &store, "another", "Hi", 8).await.unwrap() else { panic!() };
 
     assert_eq!(
@@ -92,7 +93,8 @@ async fn a_note_is_kept_and_never_sent() {
     account.receives(&store, 1, vec![inbound(&anna(), "hello", 0)]).await;
 
     let writing = Writing { conversation: &id, operator: "olga", key: "key" };
-    let begin = async || store.begin_note(&account.organization, writing, &note, delivery(2)).await.unwrap();
+    let only = account.only(&store).await;
+    let begin = async || store.begin_note(&account.organization, &only, writing, &note, delivery(2)).await.unwrap();
     let Begun::New(kept) = begin().await else { panic!() };
     let Begun::Before(again) = begin().await else { panic!() };
 
