@@ -1,4 +1,6 @@
-//! A small HTTP client without TLS: everything that this crate calls is on this machine.
+//! A small HTTP client without TLS: everything that it calls is on this machine.
+
+pub mod call;
 
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use hyper_util::{
 };
 use tokio::time::{error::Elapsed, timeout};
 
+pub use self::call::{Addresses, Call};
+
 /// Sends requests, keeping connections open between them.
 #[derive(Debug, Clone)]
 pub struct Client(legacy::Client<HttpConnector, Full<Bytes>>);
@@ -20,6 +24,9 @@ pub struct Client(legacy::Client<HttpConnector, Full<Bytes>>);
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
+    /// The URL or a header cannot be one.
+    #[error("no such request: {0}")]
+    Request(#[from] axum::http::Error),
     /// No connection, or it broke.
     #[error("{}", cause(.0))]
     Connection(#[from] legacy::Error),
@@ -51,6 +58,14 @@ impl Default for Client {
 }
 
 impl Client {
+    /// The whole answer to a call, if it comes within `limit`.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn call(&self, call: &Call, limit: Duration) -> Result<Response<Bytes>, SendError> {
+        self.send(call.request()?, limit).await
+    }
+
     /// The whole answer, if it comes within `limit`.
     ///
     /// # Errors

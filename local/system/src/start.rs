@@ -8,6 +8,7 @@ use std::{
 };
 
 use axum::Router;
+use client::Addresses;
 use emulator::{
     arn::secret_arn,
     authorizer::SigningKey,
@@ -304,6 +305,13 @@ impl Between {
 }
 
 impl Running {
+    /// Where it is.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        let Self { api, webhook, provider, .. } = self;
+        Addresses { api: api.clone(), webhook: webhook.clone(), provider: provider.clone() }
+    }
+
     /// What a program reads on the first line.
     #[must_use]
     pub fn ready(&self) -> Ready<'_> {

@@ -9,8 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{body::Bytes, http::Request};
-use client::Client;
+use client::{Addresses, Client};
 use serde_json::{Value, json};
 use system::{
     error::{Error, Result},
@@ -28,9 +27,7 @@ const ROLE: &str = "admin";
 /// Drives a running system.
 pub(super) struct Driver {
     client: Client,
-    api: String,
-    webhook: String,
-    provider: String,
+    at: Addresses,
     next_id: AtomicU64,
     /// Webhook tokens and delivered messages by account; organization and account have the same name.
     accounts: Mutex<BTreeMap<String, Account>>,
@@ -60,10 +57,7 @@ pub(super) struct Process {
 /// A request to be timed.
 #[derive(Clone)]
 pub(super) struct Call {
-    method: &'static str,
-    url: String,
-    headers: Vec<(&'static str, String)>,
-    body: Bytes,
+    call: client::Call,
     expected: &'static [u16],
 }
 
@@ -80,9 +74,7 @@ impl Driver {
     pub(super) async fn new(running: &Running) -> Result<Self> {
         let driver = Self {
             client: Client::default(),
-            api: running.api.clone(),
-            webhook: running.webhook.clone(),
-            provider: running.provider.clone(),
+            at: running.addresses(),
             next_id: AtomicU64::new(1),
             accounts: Mutex::default(),
         };
@@ -116,21 +108,14 @@ impl Driver {
 
     /// Makes an organization with a connected number, both of that name.
     pub(super) async fn connect(&self, name: &str) -> Result<()> {
-        let query = format!("organization={name}&user=bench&role={ROLE}");
-        let token = self.call(&get(format!("{}/local/token?{query}", self.api), Vec::new())).await?;
+        let token = self.at.token(&format!("organization={name}&user=bench&role={ROLE}"));
+        let token = self.call(&answered_with_200(token)).await?;
         let token = token["token"].as_str().unwrap_or_default().to_owned();
         let key = format!("sim_whatsapp_{name}");
         let body = json!({ "apiKey": key, "phoneNumberId": name });
-        let connect = Call {
-            method: "POST",
-            url: format!("{}/api/v1/social-integrations/whatsapp/connect", self.api),
-            headers: vec![("authorization", format!("Bearer {token}")), ("content-type", "application/json".into())],
-            body: body.to_string().into(),
-            expected: &[200, 201],
-        };
-        self.call(&connect).await?;
-        let registered =
-            self.call(&get(format!("{}/v1/configs/webhook", self.provider), vec![("d360-api-key", key)])).await?;
+        let connect = self.at.operation("POST", "/api/v1/social-integrations/whatsapp/connect", &token, &body);
+        self.call(&Call { call: connect, expected: &[200, 201] }).await?;
+        let registered = self.call(&answered_with_200(self.at.registration(&key))).await?;
         let webhook_token = registered["headers"]["Authorization"].as_str().unwrap_or_default().to_owned();
         self.accounts().insert(name.to_owned(), Account { webhook_token, token, ..Account::default() });
         Ok(())
@@ -138,13 +123,12 @@ impl Driver {
 
     /// A control of the simulator.
     pub(super) fn simulator(&self, control: &str, body: &Value) -> Call {
-        let url = format!("{}/simulate/{control}", self.provider);
-        Call { method: "POST", url, headers: Vec::new(), body: body.to_string().into(), expected: &[200] }
+        answered_with_200(self.at.simulate(control, body))
     }
 
     /// What the simulator accepted.
     pub(super) async fn sent(&self) -> Result<Vec<Value>> {
-        let answer = self.call(&get(format!("{}/simulate/sent", self.provider), Vec::new())).await?;
+        let answer = self.call(&answered_with_200(self.at.sent(0))).await?;
         Ok(answer["sent"].as_array().cloned().unwrap_or_default())
     }
 
@@ -153,9 +137,7 @@ impl Driver {
         let body = json!({ "object": "whatsapp_business_account", "entry": [{ "id": "waba", "changes": [{ "field": "messages",
             "value": { "messaging_product": "whatsapp",
                 "metadata": { "display_phone_number": account, "phone_number_id": account }, key: items } }] }] });
-        let headers =
-            vec![("authorization", self.account(account).webhook_token), ("content-type", "application/json".into())];
-        Call { method: "POST", url: self.webhook.clone(), headers, body: body.to_string().into(), expected: &[200] }
+        answered_with_200(self.at.delivery(&self.account(account).webhook_token, body.to_string()))
     }
 
     /// A text of a customer that nobody has written before.
@@ -182,8 +164,8 @@ impl Driver {
 
     /// A call of the API on behalf of an account's organization.
     pub(super) fn api(&self, account: &str, path: &str) -> Call {
-        let headers = vec![("authorization", format!("Bearer {}", self.account(account).token))];
-        get(format!("{}/api/v1/{path}", self.api), headers)
+        let token = self.account(account).token;
+        answered_with_200(self.at.operation("GET", &format!("/api/v1/{path}"), &token, &Value::Null))
     }
 
     /// A reply.
@@ -192,26 +174,19 @@ impl Driver {
         if let Some(account) = self.accounts().get_mut(account) {
             account.sent += 1;
         }
-        let mut call = self.api(account, &format!("conversations/{conversation}/messages"));
-        call.method = "POST";
-        call.headers.push(("content-type", "application/json".into()));
-        call.headers.push(("idempotency-key", format!("bench-{id}")));
-        call.body = json!({ "text": format!("Yes, it is. This is answer number {id}.") }).to_string().into();
-        call.expected = &[201];
-        call
+        let path = format!("/api/v1/conversations/{conversation}/messages");
+        let body = json!({ "text": format!("Yes, it is. This is answer number {id}.") });
+        let call = self.at.operation("POST", &path, &self.account(account).token, &body);
+        Call { call: call.header("idempotency-key", format!("bench-{id}")), expected: &[201] }
     }
 
     /// One call; its answer as JSON.
     pub(super) async fn call(&self, call: &Call) -> Result<Value> {
-        let mut request = Request::builder().method(call.method).uri(&call.url);
-        for (name, value) in &call.headers {
-            request = request.header(*name, value);
-        }
-        let request = request.body(call.body.clone()).map_err(|error| failed(error.to_string()))?;
-        let answer = self.client.send(request, TIME_LIMIT).await;
+        let Call { call, expected } = call;
+        let answer = self.client.call(call, TIME_LIMIT).await;
         let answer = answer.map_err(|error| failed(format!("{} {}: {error}", call.method, call.url)))?;
         let status = answer.status().as_u16();
-        if !call.expected.contains(&status) {
+        if !expected.contains(&status) {
             let body = String::from_utf8_lossy(answer.body()).into_owned();
             return Err(failed(format!("{} {} was answered with {status}: {body}", call.method, call.url)));
         }
@@ -248,7 +223,7 @@ impl Driver {
     }
 
     async fn processes(&self) -> Result<Vec<Value>> {
-        let answer = self.call(&get(format!("{}/local/processes", self.api), Vec::new())).await?;
+        let answer = self.call(&answered_with_200(self.at.local("GET", "processes"))).await?;
         Ok(answer["processes"].as_array().cloned().unwrap_or_default())
     }
 
@@ -283,11 +258,10 @@ impl Driver {
     /// Kills the webhook's processes and has a new one started; how long that took until it asked for work.
     pub(super) async fn spawn(&self) -> Result<f64> {
         const FUNCTION: &str = "receive-webhook";
-        let kill = format!("{}/local/kill?function={FUNCTION}", self.api);
-        let kill = Call { method: "POST", url: kill, headers: Vec::new(), body: Bytes::new(), expected: &[200] };
-        self.call(&kill).await?;
-        let refused = Call { expected: &[403], ..get(self.webhook.clone(), Vec::new()) };
-        self.call(&refused).await?;
+        let kill = self.at.local("POST", &format!("kill?function={FUNCTION}"));
+        self.call(&answered_with_200(kill)).await?;
+        let refused = client::Call::new("GET", &self.at.webhook);
+        self.call(&Call { call: refused, expected: &[403] }).await?;
         let processes = self.processes().await?;
         let own = processes.iter().filter(|process| process["function"] == FUNCTION);
         let spawned = own.filter_map(|process| process["spawnToFirstPollMs"].as_f64()).next_back();
@@ -306,9 +280,8 @@ impl Driver {
 
     /// What was asked of the table since the last call of this.
     pub(super) async fn metered(&self) -> Result<Value> {
-        let url = format!("{}/local/meter", self.api);
-        let figures = self.call(&get(url.clone(), Vec::new())).await?;
-        self.call(&Call { method: "DELETE", expected: &[204], ..get(url, Vec::new()) }).await?;
+        let figures = self.call(&answered_with_200(self.at.local("GET", "meter"))).await?;
+        self.call(&Call { call: self.at.local("DELETE", "meter"), expected: &[204] }).await?;
         Ok(figures)
     }
 }
@@ -317,6 +290,6 @@ fn megabytes(kilobytes: &Value) -> Option<f64> {
     kilobytes.as_f64().map(|kilobytes| kilobytes / 1024.0)
 }
 
-fn get(url: String, headers: Vec<(&'static str, String)>) -> Call {
-    Call { method: "GET", url, headers, body: Bytes::new(), expected: &[200] }
+fn answered_with_200(call: client::Call) -> Call {
+    Call { call, expected: &[200] }
 }
