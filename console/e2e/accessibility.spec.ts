@@ -46,15 +46,23 @@ for (const colorScheme of ["light", "dark"] as const) {
 
         await organization.connect(...PLATFORMS);
         await page.reload();
-        await expect(page.getByText(text.settings.state.connected, { exact: true })).toHaveCount(3);
+        // What has received nothing yet is connected, too.
+        await expect(page.getByText(new RegExp(`^ ?${text.settings.state.connected}`))).toHaveCount(3);
         await check(page, "three connected");
         await page.getByRole("button", { name: `${text.settings.delete} Facebook` }).click();
         await check(page, "a question before deleting");
         await page.getByRole("button", { name: text.cancel }).click();
 
+        await system.simulate("settings", { health: "BLOCKED" });
+        await page.getByRole("button", { name: `${text.settings.test} WhatsApp` }).click();
+        await expect(page.getByText(text.settings.state.blocked, { exact: true }).first()).toBeVisible();
+        await check(page, "one that cannot send");
+
         await page.goto("/conversations");
         await expect(page.getByText(text.list.empty.title)).toBeVisible();
+        await expect(page.getByText(text.list.trouble.blocked("WhatsApp"))).toBeVisible();
         await check(page, "no conversation");
+        await system.simulate("settings", { health: "AVAILABLE" });
 
         const { accounts } = await system.simulate<{
           accounts: { platform: "whatsapp"; id: string; types: string[] }[];
@@ -83,6 +91,11 @@ for (const colorScheme of ["light", "dark"] as const) {
         await page.getByRole("button", { name: text.composer.note, exact: true }).click();
         await page.getByRole("textbox", { name: text.composer.noteLabel }).fill("A note");
         await check(page, "what was answered and refused, and a note");
+        await page.goto("/conversations?problem=true");
+        await expect(row(page, text.list.problem.failed)).toBeVisible();
+        await check(page, "the problems");
+        await page.goBack();
+        await expect(bubble(page, "Answered")).toBeVisible();
         if (size === "phone") {
           await page.getByRole("button", { name: text.thread.details }).click();
           await expect(page.getByRole("complementary", { name: text.details.label })).toBeVisible();

@@ -105,3 +105,23 @@ test("an answered row stays in Unread, ticked, until the list is left", async ({
   await expect(rows(page)).toHaveCount(CUSTOMERS - 1);
   await expect(rows(page).first()).toContainText("Customer 6");
 });
+
+test("a channel that cannot send is told to operators below the list", async ({ page, organization, system }) => {
+  await inbox(organization);
+  await signIn(page, { organization, role: "operator" });
+  await expect(rows(page)).toHaveCount(CUSTOMERS);
+  await expect(page.getByText(text.list.trouble.blocked("WhatsApp"))).toBeHidden();
+
+  await system.simulate("settings", { health: "BLOCKED" });
+  try {
+    await organization.call("POST", "/social-integrations/whatsapp/test");
+    await page.reload();
+    const trouble = page.getByRole("status").filter({ hasText: text.list.trouble.blocked("WhatsApp") });
+    await expect(trouble).toContainText(text.list.troubleForOperators);
+    await page.getByRole("link", { name: text.nav.socials }).click();
+    const card = page.getByRole("region", { name: "WhatsApp", exact: true });
+    await expect(card.locator("header")).toHaveText(`WhatsApp ${text.settings.state.blocked}`);
+  } finally {
+    await system.simulate("settings", { health: "AVAILABLE" });
+  }
+});

@@ -3,6 +3,7 @@ import type { ChangeRequest } from "./changes";
 import type { ChannelFilter, View } from "./conversations/filter";
 import type { Waiting } from "./conversations/next-step";
 import type { Role } from "./session";
+import type { Standing, Trouble } from "./settings/standing";
 
 /** The language of everything below; dates and numbers follow it. */
 export const LOCALE = "en-GB";
@@ -86,6 +87,12 @@ export const text = {
     label: "Conversations",
     unread: (count: number) => `${count >= 99 ? "99+" : count} unread`,
     closed: "Closed",
+    trouble: {
+      error: (platform: string) => `${platform} is out of order and has to be connected again.`,
+      blocked: (platform: string) => `${platform} cannot send now.`,
+      elsewhere: (platform: string) => `What customers write on ${platform} does not come in.`,
+    } satisfies Record<Trouble, (platform: string) => string>,
+    troubleForOperators: "Ask an admin of your organization to look at Settings > Socials.",
     newer: (count: number) => `${count} new`,
     /** Why a row no longer belongs into the view in which it still stands. */
     done: {
@@ -112,6 +119,8 @@ export const text = {
       connected: "As soon as a customer writes to one of your accounts, the conversation appears here.",
       connect: "Connect an account first; then everything that customers write appears here.",
       connectAction: "Connect an account",
+      broken: "Nothing can come in now: the accounts that are connected are out of order.",
+      brokenAction: "Look at the accounts",
       view: {
         open: { title: "Nothing is open", hint: "Every conversation here is closed." },
         unread: { title: "Everything is read", hint: "What customers write next appears here." },
@@ -376,7 +385,11 @@ export const text = {
       disconnected: "Disconnected",
       error: "Error",
       none: "Not connected",
-    },
+      blocked: "Cannot send",
+      elsewhere: "Receives nothing",
+      waiting: "Connected, nothing received yet",
+      limited: "Connected, with limits",
+    } satisfies Record<Standing, string>,
     about: {
       whatsapp: "Your WhatsApp Business number.",
       instagram: "Direct messages, story replies and mentions of your Instagram account.",
@@ -398,6 +411,11 @@ export const text = {
     webhookNoHint: "Proven by the first message that arrives, or by a test.",
     quiet: (since: string) =>
       `Nothing has come since ${since}; that is unusual for this account. Test it, then write to it yourself.`,
+    claim: "Yours",
+    claimUnproven:
+      "Not proven: the provider does not say whose account this is. Only what brings the account's own token comes in, and whoever proves the account to be theirs takes it over.",
+    notices: "News of the account",
+    earlierNotices: (count: number) => `Earlier news (${count})`,
     lastSynced: "Last checked",
     never: "Never",
     connect: "Connect",
@@ -412,6 +430,8 @@ export const text = {
     delete: "Delete",
     named: (action: string, platform: string) => `${action} ${platform}`,
     tested: (platform: string) => `${platform} was tested: everything is in order.`,
+    testedLimited: (platform: string) => `${platform} was tested: it can send, with limits.`,
+    testedWaiting: (platform: string) => `${platform} was tested: it can send; no message has come in yet.`,
     testedBad: (platform: string) => `${platform} was tested: something needs your attention.`,
     done: {
       connected: (platform: string) => `${platform} is connected.`,

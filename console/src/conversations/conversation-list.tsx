@@ -12,11 +12,13 @@ import { withoutOverrides } from "../plain-text";
 import { CONTENT_ID, useMenuButton } from "../shell";
 import { text } from "../text";
 import { Empty, Loading, Problem, Skeleton } from "../ui/states";
+import { ChannelTrouble } from "./channel-trouble";
 import { ConversationRow, nameOf, ROW_HEIGHT } from "./conversation-row";
 import { isListed, searchOf, viewOf, type Filter } from "./filter";
 import { useConversations, useUpdateConversation } from "./queries";
 import { useStableOrder, type Shown } from "./stable-order";
 import { useIntegrations } from "../settings/queries";
+import { receives } from "../settings/standing";
 
 /** More is loaded when this many rows are left below. */
 const LOAD_AHEAD_ROWS = 15;
@@ -65,6 +67,7 @@ export function ConversationList({ filter, openId, ref }: Props) {
         <Rows shown={shown} openId={openId} filter={filter} list={list} header={header} onRelease={release} />
       )}
       {isBlank && (query.data?.next === null ? <NothingListed filter={filter} /> : <Loading />)}
+      <ChannelTrouble />
     </section>
   );
 }
@@ -271,13 +274,15 @@ function NothingListed({ filter }: { filter: Filter }) {
       </Empty>
     );
   }
-  const isConnected = integrations.data?.some((integration) => integration.status === "connected");
+  const connected = integrations.data?.filter((integration) => integration.status !== "disconnected");
+  const isMissing = connected?.length === 0;
+  const isBroken = !isMissing && connected?.some(receives) === false;
   return (
     <Empty title={empty.title}>
-      <p>{isConnected === false ? empty.connect : empty.connected}</p>
-      {isConnected === false && identity.role === "admin" && (
+      <p>{isMissing ? empty.connect : isBroken ? empty.broken : empty.connected}</p>
+      {(isMissing || isBroken) && identity.role === "admin" && (
         <Link className="button primary" to="/settings/socials">
-          {empty.connectAction}
+          {isMissing ? empty.connectAction : empty.brokenAction}
         </Link>
       )}
     </Empty>

@@ -1,4 +1,4 @@
-import { CircleAlert, CircleCheck, CircleDashed, CirclePause, type LucideIcon } from "lucide-react";
+import { CircleAlert } from "lucide-react";
 import { useRef, useState, type ReactNode } from "react";
 import { flushSync } from "react-dom";
 import { explain, type Integration, type Platform } from "../api";
@@ -6,19 +6,14 @@ import { ChannelIcon } from "../channel-icon";
 import { Foreign } from "../plain-text";
 import { text } from "../text";
 import { dateAndTime, exactTime } from "../time";
+import { AccountNotices } from "./account-notices";
 import { ConfirmDialog } from "./confirm-dialog";
 import { ConnectDialog } from "./connect-dialog";
 import { useIntegrationActions } from "./queries";
+import { standingOf, type Standing } from "./standing";
+import { StandingBadge } from "./standing-badge";
 
-type State = Integration["status"] | "none";
 type Asking = "connect" | "replace" | "updateKey" | "disconnect" | "delete" | null;
-
-const ICONS: Record<State, LucideIcon> = {
-  connected: CircleCheck,
-  disconnected: CirclePause,
-  error: CircleAlert,
-  none: CircleDashed,
-};
 
 interface Props {
   platform: Platform;
@@ -32,8 +27,7 @@ export function PlatformCard({ platform, integration, isAdmin }: Props) {
   const heading = useRef<HTMLHeadingElement>(null);
   const actions = useIntegrationActions(platform);
   const name = text.platform[platform];
-  const state: State = integration?.status ?? "none";
-  const StateIcon = ICONS[state];
+  const standing = standingOf(integration);
   const done = (sentence: string) => {
     actions.test.reset();
     actions.again.reset();
@@ -46,10 +40,7 @@ export function PlatformCard({ platform, integration, isAdmin }: Props) {
     setOutcome(null);
     actions.again.reset();
     actions.test.mutate(undefined, {
-      onSuccess: (tested) => {
-        const isGood = tested.status === "connected" && !tested.errorMessage && tested.health?.status !== "blocked";
-        setOutcome(isGood ? text.settings.tested(name) : text.settings.testedBad(name));
-      },
+      onSuccess: (tested) => setOutcome(outcomeOf(standingOf(tested))(name)),
     });
   };
   const again = (sentence: string) => {
@@ -60,15 +51,13 @@ export function PlatformCard({ platform, integration, isAdmin }: Props) {
   const failed = [actions.test, actions.again].find((action) => action.isError);
   const isBusy = actions.test.isPending || actions.again.isPending;
   return (
-    <section className="platform-card" data-state={state} aria-label={name}>
+    <section className="platform-card" aria-label={name}>
       <header>
         <ChannelIcon channel={platform} />
         <h2 ref={heading} tabIndex={-1}>
           {name}
         </h2>
-        <p className="state">
-          <StateIcon aria-hidden /> {text.settings.state[state]}
-        </p>
+        <StandingBadge standing={standing} />
       </header>
       {!integration && <p>{text.settings.about[platform]}</p>}
       {/* Above all that a test may change, so that no button moves under the pointer. */}
@@ -93,7 +82,7 @@ export function PlatformCard({ platform, integration, isAdmin }: Props) {
               <Action
                 name="updateKey"
                 platform={name}
-                isPrimary={state === "error"}
+                isPrimary={standing === "error"}
                 onClick={() => setAsking("updateKey")}
               />
               <Action name="disconnect" platform={name} onClick={() => setAsking("disconnect")} />
@@ -138,6 +127,7 @@ export function PlatformCard({ platform, integration, isAdmin }: Props) {
         </p>
       )}
       {integration && <Facts integration={integration} />}
+      {integration && <AccountNotices notices={integration.notices} />}
       {(asking === "connect" || asking === "replace" || asking === "updateKey") && (
         <ConnectDialog
           platform={platform}
@@ -172,6 +162,12 @@ export function PlatformCard({ platform, integration, isAdmin }: Props) {
   );
 }
 
+/** What a test has shown. */
+function outcomeOf(standing: Standing): (platform: string) => string {
+  const { tested, testedLimited, testedWaiting, testedBad } = text.settings;
+  return { connected: tested, limited: testedLimited, waiting: testedWaiting }[standing as string] ?? testedBad;
+}
+
 interface ActionProps {
   name: "connect" | "reconnect" | "replace" | "registerWebhook" | "test" | "updateKey" | "disconnect" | "delete";
   platform: string;
@@ -198,7 +194,7 @@ function Action({ name, platform, isPrimary = false, isDisabled = false, onClick
 }
 
 function Facts({ integration }: { integration: Integration }) {
-  const { credentials, health, webhookVerified, webhookElsewhere, lastSyncedAt, status } = integration;
+  const { credentials, health, webhookVerified, webhookElsewhere, lastSyncedAt, status, claim } = integration;
   const account = credentials.phoneNumberId ?? credentials.instagramAccountId ?? credentials.facebookPageId;
   const { settings } = text;
   return (
@@ -243,6 +239,7 @@ function Facts({ integration }: { integration: Integration }) {
           </>
         )}
       </Fact>
+      {claim === "unproven" && <Fact name={settings.claim}>{settings.claimUnproven}</Fact>}
       <Fact name={settings.lastSynced}>
         {lastSyncedAt ? (
           <time dateTime={lastSyncedAt} title={exactTime(lastSyncedAt)}>
