@@ -7,6 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use support::{Rig, Setup, eventually};
 
+use crate::isolation::put;
 use crate::shared::{self, Account, Organization, SOON, api_key, now, own_rig, text};
 
 /// What each test provokes: together, every alarm.
@@ -20,6 +21,7 @@ const OF_EVENTS: [&str; 6] = [
     "SendsFailing",
     "SendsUndelivered",
 ];
+const OF_THE_JOURNAL: [&str; 2] = ["JournalBehind", "JournalIncomplete"];
 const OF_CHECKS: [&str; 3] = ["IntegrationsRefused", "WebhooksElsewhere", "ChecksFailing"];
 
 /// Longer than any alarm looks back.
@@ -27,6 +29,7 @@ const LONG_SECS: u64 = 3 * 3600;
 /// Every call of the table, however often it is repeated.
 const EVERY_CALL: u64 = 10_000;
 const WEBHOOK: &str = "receive-webhook";
+const JOURNAL: &str = "write-journal";
 
 #[tokio::test]
 async fn an_alarm_rings_when_something_fails() {
@@ -48,10 +51,15 @@ async fn an_alarm_rings_by_what_the_check_finds() {
     ring_and_stop(&OF_CHECKS).await;
 }
 
+#[tokio::test]
+async fn an_alarm_rings_when_the_journal_is_late_or_lacks_something() {
+    ring_and_stop(&OF_THE_JOURNAL).await;
+}
+
 #[test]
 fn every_alarm_of_the_template_is_provoked() {
     shared::run(async |rig| {
-        let provoked = [&OF_FAILURES[..], &OF_LOAD, &OF_EVENTS, &OF_CHECKS].concat();
+        let provoked = [&OF_FAILURES[..], &OF_LOAD, &OF_EVENTS, &OF_CHECKS, &OF_THE_JOURNAL].concat();
         let alarms = rig.alarms().await;
 
         let names: BTreeSet<_> = alarms.iter().map(|alarm| text(&alarm["name"])).collect();
@@ -165,8 +173,61 @@ async fn provoke(alarm: &str, organization: &Organization<'_>, account: &Account
             in_each_period(rig, 2, 3600, async || assert_eq!(check(rig).await, 502)).await;
             rig.service_fault("table", "error", 0).await;
         }
+        "JournalBehind" => journal_behind(rig, account).await,
+        "JournalIncomplete" => journal_incomplete(rig).await,
         unknown => panic!("nothing provokes {unknown}"),
     }
+}
+
+/// The stream waits for its function.
+async fn journal_behind(rig: &Rig, account: &Account<'_>) {
+    rig.reserve(JOURNAL, 0).await;
+    account.receive_body(message(account, now())).await;
+    tried_to_tell(rig).await;
+    rig.advance(61).await;
+    in_each_period(rig, 3, 60, async || tried_to_tell(rig).await).await;
+    rig.unreserve(JOURNAL).await;
+    all_is_told(rig).await;
+}
+
+/// A message is not told, long after it came by what the table says.
+async fn journal_incomplete(rig: &Rig) {
+    let (organization, account) = Organization::with(rig, "whatsapp").await;
+    all_is_told(rig).await;
+    rig.reserve(JOURNAL, 0).await;
+    account.receive_body(message(&account, now())).await;
+    let began = json!(((now() - 3600) * 1000).to_string());
+    let arrived = json!(((now() - 1200) * 1_000_000).to_string());
+    let of_this = |item: &Value| text(&item["pk"]["S"]).starts_with(&format!("ORG#{}#", organization.id));
+    for mut item in shared::everything(rig).await.into_iter().filter(of_this) {
+        match text(&item["sk"]["S"]) {
+            "START" => item["beganAt"]["N"] = began.clone(),
+            sk if sk.starts_with("MESSAGE#") => item["receivedAt"]["N"] = arrived.clone(),
+            _ => continue,
+        }
+        put(rig, &item).await;
+    }
+    assert_eq!(check(rig).await, 200);
+    rig.unreserve(JOURNAL).await;
+    all_is_told(rig).await;
+}
+
+/// Waits until the stream's batch has been given to its function once more.
+async fn tried_to_tell(rig: &Rig) {
+    let throttled = async || {
+        let metrics = rig.metrics().await;
+        let is_it = |metric: &&Value| metric["name"] == "Throttles" && metric["dimensions"]["FunctionName"] == JOURNAL;
+        metrics.iter().find(is_it).and_then(|metric| metric["count"].as_u64()).unwrap_or(0)
+    };
+    let before = throttled().await;
+    eventually("it is tried again", SOON, async || (throttled().await > before).then_some(())).await;
+}
+
+/// Waits until the journal has everything.
+async fn all_is_told(rig: &Rig) {
+    let url = format!("{}/local/stream", rig.api);
+    let is_told = async || (rig.request("GET", &url, &[], "").await.json()["waiting"] == 0).then_some(());
+    eventually("all is told", SOON, is_told).await;
 }
 
 /// Does it once in each of the last periods.

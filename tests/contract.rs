@@ -213,6 +213,7 @@ fn the_system_answers_what_the_contract_documents() {
         sends(&contract).await;
         recorded(&contract).await;
         quarantine(&contract).await;
+        events(&contract).await;
         faults_of_ours(&contract).await;
         webhook(&contract).await;
 
@@ -581,6 +582,18 @@ async fn quarantine(contract: &Contract<'_>) {
     }
 }
 
+async fn events(contract: &Contract<'_>) {
+    let (organization, account) = Organization::with(contract.rig, "whatsapp").await;
+    let operator = organization.operator.as_str();
+    account.customer_writes("491713920012", "Hello").await;
+    let list = |parameters: &[(&'static str, &str)]| call("listEvents", operator, parameters);
+    let first = contract.expect(200, "", list(&[("wait", "10"), ("limit", "1")])).await;
+    contract.expect(200, "", list(&[("after", text(&first["data"]["next"]))])).await;
+    contract.expect(200, "", list(&[("after", "latest"), ("types", "message.received,note.added")])).await;
+    contract.expect(400, "INVALID_PARAMETER", list(&[("wait", "21")])).await;
+    contract.expect(410, "CURSOR_EXPIRED", list(&[("after", "999999999")])).await;
+}
+
 /// Items that nobody can have written: what the operations answer to a fault of our own.
 async fn faults_of_ours(contract: &Contract<'_>) {
     let (organization, account) = Organization::with(contract.rig, "whatsapp").await;
@@ -601,6 +614,7 @@ async fn faults_of_ours(contract: &Contract<'_>) {
 
     let (_, hash) = NO_ENTRY.split_once('-').unwrap();
     let of_the_day = format!("ORG#{}#QUARANTINE#2026-11-23", organization.id);
+    broken_journal(contract, &organization).await;
     let key = json!({ "pk": { "S": of_the_day }, "sk": { "S": format!("{hash}#000") }, "raw": { "B": "" } });
     put(contract.rig, &key).await;
     let of_the_trail = format!("ORG#{}#AUDIT", organization.id);
@@ -623,6 +637,16 @@ async fn faults_of_ours(contract: &Contract<'_>) {
         let token = organization.admin.as_str();
         contract.expect(500, "INTERNAL", Call { operation: operation.id, parameters, token, body, raw: None }).await;
     }
+}
+
+/// The first event of an organization cannot be read any more.
+async fn broken_journal(contract: &Contract<'_>, organization: &Organization<'_>) {
+    let told = call("listEvents", &organization.operator, &[("wait", "10"), ("limit", "1")]);
+    let first = contract.expect(200, "", told).await;
+    let sequence = text(&first["data"]["items"][0]["sequence"]);
+    let mut entry = item(contract.rig, &format!("ORG#{}#JOURNAL", organization.id), sequence).await;
+    entry["events"]["S"] = json!("[");
+    put(contract.rig, &entry).await;
 }
 
 async fn webhook(contract: &Contract<'_>) {

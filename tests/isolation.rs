@@ -154,6 +154,9 @@ impl<'a> Owner<'a> {
             "label" => vec![self.label.clone()],
             "assignedTo" => vec![self.assignee.clone(), "me".to_owned()],
             "limit" => vec!["100".to_owned()],
+            "after" => vec!["000000000001".to_owned(), "latest".to_owned()],
+            "types" => vec!["message.received,message.sent,integration.changed".to_owned()],
+            "wait" => vec!["1".to_owned()],
             "unread" | "problem" => vec!["true".to_owned()],
             _ => {
                 let values = schema["enum"].as_array();
@@ -253,9 +256,9 @@ fn is_nothing(operation: &Operation, owner: &Owner<'_>, answer: &Answer) -> bool
     let body = answer.json();
     let code = body["error"]["code"].as_str().unwrap_or_default();
     match (answer.status, operation.id) {
-        (401 | 403 | 404, _) => true,
+        (401 | 403 | 404, _) | (410, "listEvents") => true,
         (400, _) => code == "INVALID_CURSOR",
-        (200, "listIntegrations" | "listConversations" | "listQuarantine" | "listAudit") => {
+        (200, "listIntegrations" | "listConversations" | "listQuarantine" | "listAudit" | "listEvents") => {
             body["data"]["items"] == json!([])
         }
         (200, "getIntegration") => body["data"].is_null(),

@@ -11,6 +11,7 @@ mod connecting;
 mod contract;
 mod conversations;
 mod deliveries;
+mod events;
 mod isolation;
 mod local;
 mod logs;

@@ -165,6 +165,7 @@ async fn no_function_may_do_more_than_it_does() {
         account.receive("text").await;
     }
     operate(&rig).await;
+    organization.get("/api/v1/events").await;
     organization.get("/api/v1/social-integrations").await;
     organization.get("/api/v1/social-integrations/whatsapp").await;
     for channel in ["website", "phone"] {

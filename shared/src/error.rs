@@ -59,6 +59,10 @@ pub enum Error {
     NotResendable { message_id: String },
     #[error("this was changed by somebody else at the same moment: read it again, then repeat")]
     Conflict,
+    #[error(
+        "what came after this sequence is not kept any more, or it was never given: read the lists, then go on with `after=latest`"
+    )]
+    CursorExpired,
     #[error("the body is longer than {limit_bytes} bytes")]
     BodyTooLarge { limit_bytes: usize },
     #[error("send JSON with `Content-Type: application/json`")]
@@ -121,6 +125,7 @@ impl Error {
             Self::AlreadyAssigned { .. } => (StatusCode::CONFLICT, "ALREADY_ASSIGNED"),
             Self::NotResendable { .. } => (StatusCode::CONFLICT, "NOT_RESENDABLE"),
             Self::Conflict => (StatusCode::CONFLICT, "CONFLICT"),
+            Self::CursorExpired => (StatusCode::GONE, "CURSOR_EXPIRED"),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
             Self::WindowClosed { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "WINDOW_CLOSED"),
@@ -169,6 +174,7 @@ impl Error {
             | Self::AccountReplaced
             | Self::IdempotencyKeyReused
             | Self::Conflict
+            | Self::CursorExpired
             | Self::UnsupportedMediaType
             | Self::ChannelNotSendable
             | Self::Unavailable(_)

@@ -2,8 +2,10 @@
 
 pub mod auth;
 pub mod aws;
+pub mod changes;
 pub mod check;
 pub mod clock;
+pub mod comparison;
 pub mod config;
 pub mod content;
 pub mod cursor;

@@ -38,6 +38,8 @@ const REPAIRED: &str = "WebhooksRepaired";
 const RENEWED: &str = "WebhooksRenewed";
 const QUIET: &str = "IntegrationsQuiet";
 const UNANSWERED: &str = "ChecksUnanswered";
+const MISSING: &str = "EventsMissing";
+const JOURNALED: &str = "EventsJournaled";
 
 const PLATFORM: &str = "Platform";
 const PROVIDER_CODE: &str = "ProviderCode";
@@ -72,6 +74,8 @@ pub(crate) fn init() {
         RENEWED,
         QUIET,
         UNANSWERED,
+        MISSING,
+        JOURNALED,
     ];
     match Builder::new().cloudwatch_namespace(namespace).init() {
         Ok(collector) => {
@@ -155,6 +159,13 @@ pub fn replayed() {
     counter!(REPLAYED).increment(1);
 }
 
+/// So many events were appended to a journal.
+pub fn journaled(count: usize) {
+    if count > 0 {
+        counter!(JOURNALED).increment(count as u64);
+    }
+}
+
 /// What checks of integrations found out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Checks {
@@ -172,6 +183,8 @@ pub struct Checks {
     pub quiet: usize,
     /// Of those, about whom the provider did not answer.
     pub unanswered: usize,
+    /// Messages of their conversations that the journal does not tell of.
+    pub missing: usize,
 }
 
 impl std::ops::AddAssign for Checks {
@@ -183,6 +196,7 @@ impl std::ops::AddAssign for Checks {
         self.renewed += other.renewed;
         self.quiet += other.quiet;
         self.unanswered += other.unanswered;
+        self.missing += other.missing;
     }
 }
 
@@ -196,6 +210,7 @@ pub fn checked(checks: &Checks) {
         (RENEWED, checks.renewed),
         (QUIET, checks.quiet),
         (UNANSWERED, checks.unanswered),
+        (MISSING, checks.missing),
     ] {
         if count > 0 {
             counter!(name).increment(count as u64);

@@ -7,6 +7,7 @@ mod expression;
 mod external_id;
 mod inbox;
 mod integration;
+mod journal;
 pub mod keys;
 mod message;
 mod outbound;
@@ -26,7 +27,7 @@ use aws_sdk_dynamodb::{
     Client,
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
-    operation::update_item::UpdateItemError,
+    operation::{put_item::PutItemError, update_item::UpdateItemError},
     types::{
         AttributeValue, BatchStatementErrorCodeEnum, BatchStatementRequest, ReturnValue,
         ReturnValuesOnConditionCheckFailure,
@@ -47,6 +48,7 @@ pub use integration::{
     ACCOUNT_LOST, Claim, Connection, ConnectionStatus, Credentials, Health, HealthStatus, Integration, KEY_REFUSED,
     KEY_UNREADABLE, Notice, OwnAccount, Owner, OwnerStatus, Told, WEBHOOK_ELSEWHERE,
 };
+pub use journal::{ENTRY_EVENTS_MAX, Journaled, Page as JournalPage};
 pub use message::{Message, MessageType, ReactionEntry, ReadMark, Received, UnreadMessage};
 pub use outbound::{Answer, Begun, Note, Outcome, Reply, Writing, unique_name};
 pub use partition::Partition;
@@ -222,25 +224,27 @@ impl Store {
 
     /// Writes an item that is not there yet; the one that is there, when it is.
     async fn put_if_absent(&self, key: &Key, item: Item) -> Result<Option<Item>> {
-        let expression = Expression::default().if_item_absent();
+        self.put_if(key, item, &Expression::default().if_item_absent()).await
+    }
+
+    /// Writes an item on a condition; the one that is there, where that does not hold.
+    async fn put_if(&self, key: &Key, item: Item, condition: &Expression) -> Result<Option<Item>> {
         let request = self
             .client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(with_key(item, key)))
-            .set_condition_expression(expression.conditions())
-            .set_expression_attribute_names(expression.names())
+            .set_condition_expression(condition.conditions())
+            .set_expression_attribute_names(condition.names())
+            .set_expression_attribute_values(condition.values())
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let _turn = self.turn().await?;
         match request.send().await {
             Ok(_) => Ok(None),
             Err(error) => match error.as_service_error() {
-                Some(service) if service.is_conditional_check_failed_exception() => Ok(match service {
-                    aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(failure) => {
-                        Some(failure.item.clone().unwrap_or_default())
-                    }
-                    _ => None,
-                }),
+                Some(PutItemError::ConditionalCheckFailedException(failure)) => {
+                    Ok(Some(failure.item.clone().unwrap_or_default()))
+                }
                 _ => Err(fault("PutItem", &error)),
             },
         }
@@ -276,13 +280,13 @@ fn read<T: DeserializeOwned>(item: Item) -> Result<T> {
 /// An item that is not what it is read as. The error of the parser repeats what the item holds; this names the field at most.
 #[derive(Debug, thiserror::Error)]
 #[error("an item does not fit {entity}: {problem}")]
-struct Misfit {
+pub(crate) struct Misfit {
     entity: &'static str,
     problem: String,
 }
 
 impl Misfit {
-    fn new<T>(error: &serde_dynamo::Error) -> Self {
+    pub(crate) fn new<T>(error: &serde_dynamo::Error) -> Self {
         let text = error.to_string();
         let problem = if text.starts_with("missing field") { text } else { "a value of the wrong type".to_owned() };
         Self { entity: std::any::type_name::<T>(), problem }

@@ -96,27 +96,35 @@ impl From<Integration> for IntegrationView {
     }
 }
 
-/// A conversation.
+/// What a conversation itself tells, without a look at its messages.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ConversationView {
+pub struct ConversationFacts {
     id: ConversationId,
     channel: &'static str,
     metadata: Value,
     status: ConversationStatus,
-    /// Whether the customer wrote something that nobody has read.
-    pub unread: bool,
-    unread_count: usize,
-    first_unread_id: Option<MessageId>,
     customer: CustomerView,
-    last_message: Value,
-    /// The newest message that failed or may not have arrived.
-    problem: Option<Value>,
     assigned_to: Option<String>,
     labels: Vec<String>,
     window: Window,
     created_at: String,
     updated_at: String,
+}
+
+/// A conversation.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConversationView {
+    #[serde(flatten)]
+    facts: ConversationFacts,
+    /// Whether the customer wrote something that nobody has read.
+    pub unread: bool,
+    unread_count: usize,
+    first_unread_id: Option<MessageId>,
+    last_message: Value,
+    /// The newest message that failed or may not have arrived.
+    problem: Option<Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -167,29 +175,39 @@ impl ConversationView {
             "error": last.and_then(|message| message.error.clone()).map(MessageErrorView::from),
         });
         let problem = own.iter().find(|message| message.is_problem(now_ms)).map(|message| problem(message, now_ms));
-        let name = conversation.customer_name.clone();
         Ok(Self {
-            channel: conversation.channel.public_name(),
-            metadata: json!({ "platform": conversation.channel.platform() }),
-            status: conversation.status,
             unread: unread_count > 0,
             unread_count,
             first_unread_id: first_unread,
+            last_message,
+            problem,
+            facts: ConversationFacts::new(conversation, now_ms),
+        })
+    }
+}
+
+impl ConversationFacts {
+    /// A conversation as it stood then.
+    #[must_use]
+    pub fn new(conversation: Conversation, now_ms: i64) -> Self {
+        let name = conversation.customer_name;
+        Self {
+            channel: conversation.channel.public_name(),
+            metadata: json!({ "platform": conversation.channel.platform() }),
+            status: conversation.status,
             customer: CustomerView {
                 id: conversation.customer_user_id.unwrap_or_else(|| conversation.id.to_string()),
                 name: name.or(conversation.customer_username.clone()).or(conversation.customer_phone.clone()),
                 phone: conversation.customer_phone,
                 username: conversation.customer_username,
             },
-            last_message,
-            problem,
             assigned_to: conversation.assigned_to,
             labels: conversation.labels.into_iter().collect(),
             window: window(conversation.channel, conversation.last_inbound_at, now_ms),
             created_at: rfc3339(conversation.created_at),
             updated_at: rfc3339(conversation.updated_at),
             id: conversation.id,
-        })
+        }
     }
 }
 
@@ -250,6 +268,22 @@ impl MessageView {
     /// A message of a conversation as it is now.
     #[must_use]
     pub fn new(message: Message, conversation: &Conversation, now_ms: i64) -> Self {
+        let watermarks = [(Status::Delivered, conversation.delivered_up_to), (Status::Read, conversation.read_up_to)];
+        Self::with_watermarks(message, &conversation.id, watermarks, now_ms)
+    }
+
+    /// A message as it alone tells: not how far the customer has received and read.
+    #[must_use]
+    pub fn alone(message: Message, conversation: &ConversationId, now_ms: i64) -> Self {
+        Self::with_watermarks(message, conversation, [(Status::Delivered, None), (Status::Read, None)], now_ms)
+    }
+
+    fn with_watermarks(
+        message: Message,
+        conversation: &ConversationId,
+        watermarks: [(Status, Option<i64>); 2],
+        now_ms: i64,
+    ) -> Self {
         let sent_at = message.id.epoch_ms();
         let mut history: Vec<(Status, i64)> = Vec::new();
         for status in [
@@ -267,8 +301,6 @@ impl MessageView {
         }
         let standing = message.standing(now_ms).map(|standing| match standing {
             Standing::Told(status @ (Status::Accepted | Status::Sent | Status::Delivered)) => {
-                let watermarks =
-                    [(Status::Delivered, conversation.delivered_up_to), (Status::Read, conversation.read_up_to)];
                 let reached = watermarks.into_iter().filter_map(|(status, at)| Some((status, at?)));
                 Standing::Told(reached.filter(|(_, at)| *at >= sent_at).fold(status, |status, (raised, at)| {
                     if raised > status {
@@ -290,7 +322,7 @@ impl MessageView {
         Self {
             timestamp: rfc3339(sent_at),
             id: message.id,
-            conversation_id: conversation.id.clone(),
+            conversation_id: conversation.clone(),
             direction: message.direction,
             sender: message.sender,
             operator_id: message.operator_id,

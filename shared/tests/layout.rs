@@ -16,7 +16,7 @@ type Route = String;
 const WEBHOOK: &str = "receive-webhook";
 const WEBHOOK_PATH: &str = "/api/v1/webhooks/360dialog";
 /// Not reached over HTTP at all: invoked by a schedule, or by whoever runs the service.
-const INVOKED: [&str; 3] = ["check-integrations", "issue-webhook-token", "replay-quarantine-day"];
+const INVOKED: [&str; 4] = ["check-integrations", "issue-webhook-token", "replay-quarantine-day", "write-journal"];
 /// What a stack uses instead of making it where a parameter names one, and when it makes it.
 const ADOPTED: [(&str, &str); 4] = [
     ("Table", "MakesTable"),

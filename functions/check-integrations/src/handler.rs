@@ -8,7 +8,7 @@ use serde::Serialize;
 use shared::{
     Error, Result,
     check::Checker,
-    clock,
+    clock, comparison,
     http::causes,
     metrics::{self, Checks},
     quiet::{LOOKED_AT, quiet_since},
@@ -63,11 +63,20 @@ pub(crate) async fn handle(checking: &Checking, deadline_ms: u64) -> Result<Chec
         }
     }
     let CheckIntegrationsResponse { checks, replayed, more } = total;
-    let Checks { checked, refused, elsewhere, repaired, renewed, quiet, unanswered } = checks;
+    let Checks { checked, refused, elsewhere, repaired, renewed, quiet, unanswered, missing } = checks;
     metrics::checked(&checks);
     info!(
         checked,
-        refused, elsewhere, repaired, renewed, quiet, unanswered, replayed, more, "checked {checked} integrations"
+        refused,
+        elsewhere,
+        repaired,
+        renewed,
+        quiet,
+        unanswered,
+        missing,
+        replayed,
+        more,
+        "checked {checked} integrations"
     );
     failed.map_or(Ok(total), Err)
 }
@@ -111,6 +120,7 @@ struct Outcome {
 async fn check(checking: &Checking, integration: Integration) -> Outcome {
     let mut checks = Checks { checked: 1, ..Checks::default() };
     let (replayed, more) = replay_waiting(checking, &integration).await;
+    checks.missing = missing(checking, &integration).await;
     let secret = checking.webhook_secret.fresh().await;
     let answer = checking.checker.check(&integration, Some(&secret.current)).await;
     let recorded = match answer {
@@ -188,6 +198,23 @@ async fn audit(checking: &Checking, integration: &Integration, action: AuditActi
     };
     if let Err(error) = told.await {
         error!("a changed webhook is not in the audit trail: {}", causes(&error));
+    }
+}
+
+/// How many of its newest messages the journal does not tell of, though it should by now.
+async fn missing(checking: &Checking, integration: &Integration) -> usize {
+    let Integration { organization_id, platform, .. } = integration;
+    match comparison::missing(&checking.store, organization_id, (*platform).into(), clock::now_ms()).await {
+        Ok(missing) => {
+            for id in &missing {
+                error!(organization.id = %organization_id, message.id = %id, "the journal does not tell of message {id}");
+            }
+            missing.len()
+        }
+        Err(error) => {
+            warn!(organization.id = %organization_id, "a journal was not compared: {}", causes(&error));
+            0
+        }
     }
 }
 
@@ -311,7 +338,7 @@ mod tests {
     /// What a run answers that did this and nothing else.
     fn did(what: &Value) -> Value {
         let mut all = json!({
-            "checked": 0, "refused": 0, "elsewhere": 0, "repaired": 0, "renewed": 0, "quiet": 0, "unanswered": 0,
+            "checked": 0, "refused": 0, "elsewhere": 0, "repaired": 0, "renewed": 0, "quiet": 0, "unanswered": 0, "missing": 0,
             "replayed": 0, "more": false,
         });
         all.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
@@ -390,7 +417,7 @@ mod tests {
 
         assert_eq!((quiet.quiet_since, heard.quiet_since), (Some(at(now - 2 * DAY_SECS)), None));
         assert_eq!(stage.run().await, did(&json!({ "checked": 1 })), "it could not come before it was connected");
-        assert_eq!(asked, usize::from(keys::CHECK_SHARDS) + 5, "one query more, and one write where it is news");
+        assert_eq!(asked, usize::from(keys::CHECK_SHARDS) + 6, "one query more, and one write where it is news");
     }
 
     #[tokio::test]
@@ -672,8 +699,8 @@ mod tests {
         counted.table.meter.start([]);
         counted.run().await;
         let calls = counted.table.meter.stop().calls.len();
-        // What waits in quarantine, what came of the check, and when customers last wrote.
-        assert_eq!(calls, usize::from(keys::CHECK_SHARDS) + 4);
+        // What waits in quarantine, whether there is a journal, what came of the check, and when customers last wrote.
+        assert_eq!(calls, usize::from(keys::CHECK_SHARDS) + 5);
 
         for call in 0..calls {
             for fault in Fault::ALL {

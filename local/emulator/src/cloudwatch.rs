@@ -66,6 +66,12 @@ impl CloudWatch {
         }
     }
 
+    /// Since the start, by the clock of the metrics; nothing where none are kept.
+    #[must_use]
+    pub(crate) fn now(&self) -> Duration {
+        self.0.as_ref().map(|kept| kept.points().now()).unwrap_or_default()
+    }
+
     /// How each alarm stands now.
     #[must_use]
     pub fn alarms(&self) -> Vec<Report<'_>> {

@@ -34,6 +34,12 @@ pub enum Error {
     /// A setting of the environment or command line is wrong.
     #[error("{0}")]
     Setting(String),
+    /// The stream of the table cannot be read.
+    #[error("cannot read the stream of the table: {source}")]
+    Stream {
+        /// Why.
+        source: rusqlite::Error,
+    },
     /// The embedded `DynamoDB` engine refused.
     #[error("the embedded DynamoDB cannot {action}: {source}")]
     Table {

@@ -2,9 +2,9 @@
 //! there, lost on the way back after they took effect, late.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -27,7 +27,7 @@ use crate::{
     connection::cut,
     event::json_response,
     forward::{BODY_LIMIT_BYTES, operation},
-    iam::{Service, acts_on_the_table},
+    iam::{Service, acts_on_the_table, caller},
 };
 
 /// Longer than the functions wait for one attempt of a call (1.5 s).
@@ -39,6 +39,8 @@ const SLOW_MS: u64 = 250;
 #[derive(Debug, Clone)]
 pub struct Faults {
     state: Arc<Mutex<Plan>>,
+    /// Functions that read the table's stream: what is ordered for the others does not happen to them.
+    behind: Arc<OnceLock<BTreeSet<String>>>,
     under_way: Arc<AtomicUsize>,
 }
 
@@ -46,8 +48,8 @@ pub struct Faults {
 struct Plan {
     random: fastrand::Rng,
     per_mille: u32,
-    /// How many of the next calls go wrong in this way.
-    ordered: BTreeMap<(Service, Fault), u64>,
+    /// How many of the next calls go wrong in this way; `true`: of the functions behind the others.
+    ordered: BTreeMap<(Service, Fault, bool), u64>,
     injected: BTreeMap<String, u64>,
 }
 
@@ -160,7 +162,7 @@ impl Faults {
     pub fn new() -> Self {
         let injected = every_name().map(|name| (name, 0)).collect();
         let plan = Plan { random: fastrand::Rng::with_seed(0), per_mille: 0, ordered: BTreeMap::new(), injected };
-        Self { state: Arc::new(Mutex::new(plan)), under_way: Arc::default() }
+        Self { state: Arc::new(Mutex::new(plan)), behind: Arc::default(), under_way: Arc::default() }
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
@@ -179,17 +181,23 @@ impl Faults {
         self.plan().per_mille = 0;
     }
 
-    /// The next `calls` calls of a service to which this can happen go wrong in this way; 0 takes an earlier order back.
+    /// The next `calls` calls of a service to which this can happen go wrong in this way; 0 takes an earlier order back. Those of
+    /// the functions that read the table's stream are not among them, or the only ones: `behind`.
     ///
     /// # Errors
     /// When the service has no fault of this name: the names that it has.
-    pub fn order(&self, service: Service, name: &str, calls: u64) -> Result<(), Vec<&'static str>> {
+    pub fn order(&self, service: Service, name: &str, calls: u64, behind: bool) -> Result<(), Vec<&'static str>> {
         let faults = Fault::weights(service).iter().map(|(fault, _)| *fault);
         let Some(fault) = faults.clone().find(|fault| fault.name() == name) else {
             return Err(faults.map(Fault::name).collect());
         };
-        self.plan().ordered.insert((service, fault), calls);
+        self.plan().ordered.insert((service, fault, behind), calls);
         Ok(())
+    }
+
+    /// These functions read the table's stream.
+    pub fn set_behind(&self, functions: BTreeSet<String>) {
+        self.behind.get_or_init(|| functions);
     }
 
     /// How often each fault was injected, also those that never were.
@@ -214,10 +222,17 @@ impl Faults {
         plan.per_mille == 0 && plan.ordered.values().all(|calls| *calls == 0)
     }
 
-    fn draw(&self, service: Service, operation: &str, request: &Map<String, Value>) -> Option<(Fault, u64)> {
+    fn draw(
+        &self,
+        service: Service,
+        operation: &str,
+        request: &Map<String, Value>,
+        behind: bool,
+    ) -> Option<(Fault, u64)> {
         let mut plan = self.plan();
-        let fault =
-            plan.ordered(service, operation, request).or_else(|| plan.by_chance(service, operation, request))?;
+        let fault = plan
+            .ordered(service, operation, request, behind)
+            .or_else(|| plan.by_chance(service, operation, request))?;
         let number = plan.random.u64(..);
         *plan.injected.entry(format!("{}: {}", service.name(), fault.name())).or_default() += 1;
         Some((fault, number))
@@ -225,10 +240,17 @@ impl Faults {
 }
 
 impl Plan {
-    fn ordered(&mut self, service: Service, operation: &str, request: &Map<String, Value>) -> Option<Fault> {
+    fn ordered(
+        &mut self,
+        service: Service,
+        operation: &str,
+        request: &Map<String, Value>,
+        behind: bool,
+    ) -> Option<Fault> {
         let mut orders = self.ordered.iter_mut();
-        let ((_, fault), calls) =
-            orders.find(|((of, fault), calls)| *of == service && **calls > 0 && fault.applies(operation, request))?;
+        let ((_, fault, _), calls) = orders.find(|((of, fault, of_behind), calls)| {
+            *of == service && *of_behind == behind && **calls > 0 && fault.applies(operation, request)
+        })?;
         *calls -= 1;
         Some(*fault)
     }
@@ -293,7 +315,8 @@ async fn pass(
     }
     let mut request: Map<String, Value> = serde_json::from_slice(&call.body).unwrap_or_default();
     let operation = operation(&call.parts.headers);
-    let Some((fault, number)) = faults.draw(service, operation, &request) else {
+    let behind = faults.behind.get().zip(caller(&call.parts.headers)).is_some_and(|(behind, of)| behind.contains(of));
+    let Some((fault, number)) = faults.draw(service, operation, &request, behind) else {
         return call.answer(Duration::ZERO).await;
     };
     match fault {
@@ -437,31 +460,31 @@ mod tests {
     fn nothing_goes_wrong_until_a_rate_is_set() {
         let faults = Faults::new();
 
-        assert_eq!(faults.draw(Service::DynamoDb, "PutItem", &Map::new()), None);
+        assert_eq!(faults.draw(Service::DynamoDb, "PutItem", &Map::new(), false), None);
         faults.set(1000, 1);
-        assert!(faults.draw(Service::DynamoDb, "PutItem", &Map::new()).is_some());
+        assert!(faults.draw(Service::DynamoDb, "PutItem", &Map::new(), false).is_some());
         faults.off();
-        assert_eq!(faults.draw(Service::DynamoDb, "PutItem", &Map::new()), None);
+        assert_eq!(faults.draw(Service::DynamoDb, "PutItem", &Map::new(), false), None);
         assert_eq!(faults.injected().values().sum::<u64>(), 1);
     }
 
     #[test]
     fn so_many_calls_go_wrong_as_were_ordered() {
         let faults = Faults::new();
-        let draw = |operation| faults.draw(Service::DynamoDb, operation, &Map::new()).map(|(fault, _)| fault);
-        assert!(faults.order(Service::Kms, "conflict", 1).is_err_and(|names| names.contains(&"throttled")));
+        let draw = |operation| faults.draw(Service::DynamoDb, operation, &Map::new(), false).map(|(fault, _)| fault);
+        assert!(faults.order(Service::Kms, "conflict", 1, false).is_err_and(|names| names.contains(&"throttled")));
 
-        faults.order(Service::DynamoDb, "conflict", 2).unwrap();
+        faults.order(Service::DynamoDb, "conflict", 2, false).unwrap();
 
         assert_eq!(draw("GetItem"), None, "it cannot happen to this one");
-        assert_eq!(faults.draw(Service::Kms, "PutItem", &Map::new()), None);
+        assert_eq!(faults.draw(Service::Kms, "PutItem", &Map::new(), false), None);
         assert_eq!(
             [draw("PutItem"), draw("PutItem"), draw("PutItem")],
             [Some(Fault::Conflict), Some(Fault::Conflict), None]
         );
         assert!(faults.is_off());
-        faults.order(Service::DynamoDb, "error", 5).unwrap();
-        faults.order(Service::DynamoDb, "error", 0).unwrap();
+        faults.order(Service::DynamoDb, "error", 5, false).unwrap();
+        faults.order(Service::DynamoDb, "error", 0, false).unwrap();
         assert!(faults.is_off());
     }
 
@@ -494,7 +517,7 @@ mod tests {
         let faults = Faults::new();
         let draw = |seed| {
             faults.set(300, seed);
-            (0..50).map(|_| faults.draw(Service::DynamoDb, "UpdateItem", &Map::new())).collect::<Vec<_>>()
+            (0..50).map(|_| faults.draw(Service::DynamoDb, "UpdateItem", &Map::new(), false)).collect::<Vec<_>>()
         };
 
         assert_eq!(draw(7), draw(7));

@@ -293,7 +293,7 @@ fn refused(code: &str, message: &str) -> Response {
 }
 
 /// Whose access key signed: `Credential=send-message/20261123/eu-central-1/dynamodb/aws4_request`.
-fn caller(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn caller(headers: &HeaderMap) -> Option<&str> {
     let signature = headers.get(AUTHORIZATION)?.to_str().ok()?;
     signature.split_once("Credential=")?.1.split('/').next()
 }

@@ -233,6 +233,7 @@ mod tests {
             log_level: None,
             environment: BTreeMap::from([("TABLE_NAME".to_owned(), "local-Table".to_owned())]),
             schedule: None,
+            stream: None,
             statements: Vec::new(),
         };
 

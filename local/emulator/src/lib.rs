@@ -19,6 +19,7 @@ pub mod lambda;
 pub mod meter;
 pub mod metrics;
 pub mod secrets;
+pub mod stream;
 pub mod table;
 pub mod template;
 mod watchdog;

@@ -1,7 +1,7 @@
 //! Counts what functions ask of `DynamoDB` and what it costs: a pass-through that asks for the consumed capacity of every call.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -15,13 +15,19 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::forward::{BODY_LIMIT_BYTES, Forward, operation};
+use crate::{
+    forward::{BODY_LIMIT_BYTES, Forward, operation},
+    iam::caller,
+};
 
 /// The pass-through and its figures.
 #[derive(Debug, Clone)]
 pub struct Meter {
     forward: Forward,
+    /// Functions that work behind the others: what they ask is counted apart.
+    behind: Arc<BTreeSet<String>>,
     figures: Arc<Mutex<Figures>>,
+    figures_behind: Arc<Mutex<Figures>>,
 }
 
 /// What was asked, and what it cost.
@@ -43,10 +49,11 @@ pub struct Figures {
 }
 
 impl Meter {
-    /// A meter in front of the engine at `endpoint`.
+    /// A meter in front of the engine at `endpoint`; the functions that read the table's stream are `behind` the others.
     #[must_use]
-    pub fn new(endpoint: String) -> Self {
-        Self { forward: Forward::new(endpoint), figures: Arc::default() }
+    pub fn new(endpoint: String, behind: BTreeSet<String>) -> Self {
+        let (figures, figures_behind) = Default::default();
+        Self { forward: Forward::new(endpoint), behind: Arc::new(behind), figures, figures_behind }
     }
 
     /// What the functions' SDK talks to.
@@ -60,8 +67,15 @@ impl Meter {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The figures of the functions behind the others.
+    #[must_use]
+    pub fn figures_behind(&self) -> Figures {
+        self.figures_behind.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Counts from zero again.
     pub fn reset(&self) {
+        *self.figures_behind.lock().unwrap_or_else(PoisonError::into_inner) = Figures::default();
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = Figures::default();
     }
 }
@@ -110,7 +124,9 @@ async fn pass(State(meter): State<Meter>, headers: HeaderMap, body: Bytes) -> Re
     };
     let answer = meter.forward.send(&headers, body).await;
     let parsed = serde_json::from_slice(&answer.2).unwrap_or_default();
-    meter.figures.lock().unwrap_or_else(PoisonError::into_inner).add(operation, answer.0, &parsed);
+    let is_behind = caller(&headers).is_some_and(|caller| meter.behind.contains(caller));
+    let figures = if is_behind { &meter.figures_behind } else { &meter.figures };
+    figures.lock().unwrap_or_else(PoisonError::into_inner).add(operation, answer.0, &parsed);
     answer.into_response()
 }
 

@@ -80,7 +80,7 @@ impl Points {
         self.advanced = self.advanced.saturating_add(by);
     }
 
-    fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.started.elapsed().saturating_add(self.advanced)
     }
 

@@ -2,7 +2,8 @@
 
 use std::{path::Path, thread, time::Duration};
 
-use dynoxide::{Database, actions::describe_table::DescribeTableRequest};
+pub use dynoxide::Database;
+use dynoxide::actions::describe_table::DescribeTableRequest;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -18,11 +19,11 @@ const SWEEP_EVERY: Duration = Duration::from_mins(1);
 ///
 /// # Errors
 /// When the file is unusable, or holds a table with other keys or indexes than the template's.
-pub fn serve(file: &Path, table: &Table, listener: std::net::TcpListener) -> Result<()> {
+pub fn serve(file: &Path, table: &Table, listener: std::net::TcpListener) -> Result<Database> {
     let failed = |action| move |source| Error::Table { action, source };
     let database = Database::new(&file.to_string_lossy()).map_err(failed("open its file"))?;
     create(&database, table)?;
-    let served = database.clone();
+    let (served, swept) = (database.clone(), database.clone());
     // The engine runs each request to its end on the thread that received it, so it gets threads of its own.
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -40,13 +41,13 @@ pub fn serve(file: &Path, table: &Table, listener: std::net::TcpListener) -> Res
         thread::spawn(move || {
             loop {
                 thread::sleep(SWEEP_EVERY);
-                if let Err(error) = database.sweep_ttl() {
+                if let Err(error) = swept.sweep_ttl() {
                     eprintln!("cannot remove expired items: {error}");
                 }
             }
         });
     }
-    Ok(())
+    Ok(database)
 }
 
 fn create(database: &Database, table: &Table) -> Result<()> {
@@ -57,8 +58,16 @@ fn create(database: &Database, table: &Table) -> Result<()> {
             problem: format!("cannot {action}: {source}"),
         }
     };
-    if database.get_table_metadata(&table.name).map_err(failed("look for the table"))?.is_some() {
-        return same_definition(database, table);
+    if let Some(known) = database.get_table_metadata(&table.name).map_err(failed("look for the table"))? {
+        same_definition(database, table)?;
+        let stream = &table.create["StreamSpecification"];
+        if !stream.is_null() && !known.stream_enabled {
+            // Of before there was one: what has been written until now is not told.
+            let request = json!({ "TableName": table.name, "StreamSpecification": stream });
+            let request = serde_json::from_value(request).map_err(refused("begin the stream"))?;
+            database.update_table(request).map_err(failed("begin its stream"))?;
+        }
+        return Ok(());
     }
     if !table.is_made {
         return Err(Error::Setting(format!("there is no table {} in the data folder", table.name)));
@@ -151,6 +160,21 @@ mod tests {
         let request = serde_json::from_value(json!({ "TableName": "local-Table" })).unwrap();
         let expiry = serde_json::to_value(database.describe_time_to_live(request).unwrap()).unwrap();
         assert_eq!(expiry["TimeToLiveDescription"]["AttributeName"], "expiresAt");
+    }
+
+    #[test]
+    fn a_table_of_before_gets_its_stream() {
+        let database = Database::memory().unwrap();
+        create(&database, &table()).unwrap();
+        let has_stream = || database.get_table_metadata("local-Table").unwrap().unwrap().stream_enabled;
+        assert!(!has_stream());
+        let mut with_stream = table();
+        with_stream.create["StreamSpecification"] =
+            json!({ "StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES" });
+
+        create(&database, &with_stream).unwrap();
+
+        assert!(has_stream());
     }
 
     #[test]

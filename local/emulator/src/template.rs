@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_named_with_its_place() {
         let cases = [
-            ("!Ref Table", "!GetAtt Table.StreamArn", "Table.StreamArn"),
+            ("!Ref Table", "!GetAtt Table.TableId", "Table.TableId"),
             ("!Ref Table", "!ImportValue x", "Fn::ImportValue"),
             ("!Ref Table", "!Ref Tabel", "no parameter or resource Tabel"),
             ("Type: HttpApi", "Type: Schedule", "Events"),

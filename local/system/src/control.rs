@@ -20,6 +20,7 @@ use emulator::{
     lambda::{Failure, Lambda},
     meter::Meter,
     secrets::Secrets,
+    stream::Stream,
 };
 use serde_json::{Value, json};
 
@@ -38,6 +39,8 @@ pub struct Control {
     pub meter: Option<Meter>,
     /// Lets calls of the services go wrong.
     pub faults: Option<Faults>,
+    /// Reads the table's stream.
+    pub stream: Stream,
     /// Keeps metrics and evaluates alarms.
     pub cloudwatch: CloudWatch,
     /// Where everything is.
@@ -54,6 +57,7 @@ pub fn router(control: Control) -> Router {
         .route("/local/invoke", post(invoke))
         .route("/local/secret", post(put_secret))
         .route("/local/fault", post(fault))
+        .route("/local/stream", get(stream).post(order_stream))
         .route("/local/concurrency", post(reserve).delete(unreserve))
         .route("/local/alarms", get(alarms).post(advance))
         .route("/local/metrics", get(metrics))
@@ -80,6 +84,7 @@ async fn meter(State(control): State<Control>) -> Response {
         return json_response(StatusCode::NOT_FOUND, &json!({ "message": "nothing is counted here" }));
     };
     let mut figures = json!(meter.figures());
+    figures["stream"] = json!(meter.figures_behind());
     figures["kms"] = json!(control.kms.calls());
     Json(figures).into_response()
 }
@@ -133,7 +138,22 @@ async fn put_secret(State(control): State<Control>, query: RawQuery, text: Strin
     }
 }
 
-/// `service=table&fault=throttled&calls=20`: the next calls of the service go wrong in this way.
+/// How many records of the table's stream wait for their function.
+async fn stream(State(control): State<Control>) -> Json<Value> {
+    Json(json!({ "waiting": control.stream.waiting() }))
+}
+
+/// `fault=repeat&batches=1`: this happens to the next batches.
+async fn order_stream(State(control): State<Control>, query: RawQuery) -> Response {
+    let Ok(batches) = parameter(&query, "batches").parse() else { return problem("batches is a number") };
+    match control.stream.order(&parameter(&query, "fault"), batches) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(names) => problem(&format!("fault is one of {}", names.join(", "))),
+    }
+}
+
+/// `service=table&fault=throttled&calls=20`: the next calls of the service go wrong in this way, of all functions but those that
+/// read the table's stream; `&of=stream`: of those.
 async fn fault(State(control): State<Control>, query: RawQuery) -> Response {
     let Some(faults) = &control.faults else {
         return json_response(StatusCode::NOT_FOUND, &json!({ "message": "nothing goes wrong here" }));
@@ -143,7 +163,8 @@ async fn fault(State(control): State<Control>, query: RawQuery) -> Response {
         return problem(&format!("service is one of {}", Service::ALL.map(Service::name).join(", ")));
     };
     let Ok(calls) = parameter(&query, "calls").parse() else { return problem("calls is a number") };
-    match faults.order(service, &parameter(&query, "fault"), calls) {
+    let behind = parameter(&query, "of") == "stream";
+    match faults.order(service, &parameter(&query, "fault"), calls, behind) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(names) => problem(&format!("fault is one of {}", names.join(", "))),
     }

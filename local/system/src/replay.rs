@@ -75,6 +75,7 @@ pub async fn run(replay: &Replay, options: &Options, say: impl Fn(&str)) -> Resu
         log_level: None,
         environment,
         schedule: None,
+        stream: None,
         statements: Vec::new(),
     };
     let binary = start::find_binary(options, FUNCTION, &say).await?;

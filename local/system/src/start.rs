@@ -1,7 +1,7 @@
 //! Brings everything up in order, and takes it down again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -22,6 +22,7 @@ use emulator::{
     lambda::Lambda,
     meter::Meter,
     secrets::Secrets,
+    stream::Stream,
     table,
     template::{self, AUDIENCE, Authorizer, Emulation, System},
 };
@@ -113,6 +114,7 @@ pub struct Running {
     /// The data folder, held until the system stops.
     pub data: DataFolder,
     lambda: Arc<Lambda>,
+    stream: Stream,
     simulator: Simulator,
 }
 
@@ -150,7 +152,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
     say("Opening the table…");
     let dynamodb_listener = private_listener("DynamoDB")?;
     let dynamodb = address(&dynamodb_listener)?;
-    table::serve(&data.file(state::TABLE_FILE), &system.table, dynamodb_listener)?;
+    let database = table::serve(&data.file(state::TABLE_FILE), &system.table, dynamodb_listener)?;
     let between = Between::new(options, &system, &dynamodb);
     let functions_dynamodb = between.serve_dynamodb()?.unwrap_or_else(|| dynamodb.clone());
     let kms = Kms::new(&root_key, system.key_aliases.clone());
@@ -172,6 +174,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
         .map_err(|source| Error::File { action: "write", path: logs, source })?;
     serve(runtime_listener, lambda.runtime_api())?;
     lambda.run_schedules();
+    let stream = read_stream(&database, &data, &system, &lambda, &cloudwatch)?;
 
     if !data.file(state::SIGNING_KEY_FILE).exists() {
         say("Making a key that signs local tokens…");
@@ -196,6 +199,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
         secrets,
         meter,
         faults,
+        stream: stream.clone(),
         cloudwatch: cloudwatch.clone(),
         endpoints: BTreeMap::from([
             ("api", emulation.api.clone()),
@@ -207,12 +211,7 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
             ("table", system.table.name.clone()),
         ]),
     };
-    let simulator_file = data.file(state::SIMULATOR_FILE);
-    let simulator = Simulator::open(&simulator_file).map_err(|source| Error::File {
-        action: "read",
-        path: simulator_file,
-        source,
-    })?;
+    let simulator = open_simulator(data.file(state::SIMULATOR_FILE))?;
     serve(url_listener, function_url::router(system.webhook, Arc::clone(&lambda), cloudwatch.clone()))?;
     let gateway = Gateway { api: system.api, lambda: Arc::clone(&lambda), signing_key, cloudwatch };
     let local = control::router(control).merge(issuer::router(issuer));
@@ -230,8 +229,30 @@ pub async fn start(options: &Options, say: impl Fn(&str)) -> Result<Running> {
         table: system.table.name,
         data,
         lambda,
+        stream,
         simulator,
     })
+}
+
+/// Begins to read the table's stream for the functions that want it.
+fn read_stream(
+    database: &table::Database,
+    data: &DataFolder,
+    system: &System,
+    lambda: &Arc<Lambda>,
+    cloudwatch: &CloudWatch,
+) -> Result<Stream> {
+    let stream = Stream::default();
+    for function in &system.functions {
+        let Some(source) = &function.stream else { continue };
+        let engine = (database.clone(), data.file(state::TABLE_FILE));
+        stream.read(engine, &system.table.name, (&function.name, source), lambda, cloudwatch)?;
+    }
+    Ok(stream)
+}
+
+fn open_simulator(file: PathBuf) -> Result<Simulator> {
+    Simulator::open(&file).map_err(|source| Error::File { action: "read", path: file, source })
 }
 
 /// The secrets of the template: that of the webhook as it is given, where it is; the others random, made on the first start.
@@ -261,10 +282,16 @@ impl Between {
     fn new(options: &Options, system: &System, dynamodb: &str) -> Self {
         let statements = system.functions.iter().map(|function| (function.name.clone(), function.statements.clone()));
         let engine = format!("{dynamodb}/");
+        let behind = system.functions.iter().filter(|function| function.stream.is_some());
+        let behind: BTreeSet<_> = behind.map(|function| function.name.clone()).collect();
+        let faults = options.faults.clone().or_else(|| options.meter.then(Faults::new));
+        if let Some(faults) = &faults {
+            faults.set_behind(behind.clone());
+        }
         Self {
             guard: Guard::new(statements.collect(), system.table.uses_key),
-            meter: options.meter.then(|| Meter::new(engine.clone())),
-            faults: options.faults.clone().or_else(|| options.meter.then(Faults::new)),
+            meter: options.meter.then(|| Meter::new(engine.clone(), behind)),
+            faults,
             cloudwatch: if options.meter {
                 CloudWatch::new(system.alarms.clone(), system.metric_filters.clone())
             } else {
@@ -327,6 +354,7 @@ impl Running {
 
     /// Stops every process and keeps what must be kept.
     pub async fn stop(self) {
+        self.stream.stop();
         self.lambda.stop().await;
         self.simulator.stop();
     }

@@ -7,6 +7,7 @@ mod check;
 mod deliveries;
 mod driver;
 mod history;
+mod journal;
 mod protocol;
 mod scene;
 mod trouble;
@@ -85,7 +86,7 @@ pub struct Failure {
 }
 
 /// Kinds of trouble that a run of many seeds has to have made, beside all of those of the table and KMS.
-const TROUBLE: [&str; 18] = [
+const TROUBLE: [&str; 21] = [
     "killed: connect-integration",
     "killed: delete-integration",
     "killed: disconnect-integration",
@@ -95,6 +96,7 @@ const TROUBLE: [&str; 18] = [
     "killed: record-message",
     "killed: send-message",
     "killed: update-conversation",
+    "killed: write-journal",
     "provider: drop_after_accept",
     "provider: key revoked",
     "provider: rate_limit",
@@ -104,6 +106,8 @@ const TROUBLE: [&str; 18] = [
     "provider: slow_answer",
     "provider: timeout",
     "provider: unauthorized",
+    "stream: repeat",
+    "stream: split",
 ];
 /// In so many seeds everything that can happen has happened.
 const MANY_SEEDS: usize = 25;

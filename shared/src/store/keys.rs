@@ -20,6 +20,8 @@
 //! | what waits there for whoever owns an account, newest first | `inbox` | `QUARANTINE#<platform>#<accountId>` | same |
 //! | what was done in an organization, newest first (TTL 400 d) | – | `ORG#<org>#AUDIT` | `<epoch ms>-<hash>` |
 //! | whether a refused attempt was told this hour (TTL 2 h) | – | `ORG#<org>#REFUSED` | `<hash>` |
+//! | what changed in an organization, in order (TTL 30 d) | – | `ORG#<org>#JOURNAL` | `<sequence of the first event, 12 digits>` |
+//! | where its journal began, so that it never begins twice | – | same | `START` |
 //! | integrations whose check is due, in 4 shards | `inbox` | `CHECK#<shard>` | `<due, epoch ms>#<org>#<platform>` |
 //!
 //! Every write of tenant data has the organization in its partition key.
@@ -206,6 +208,71 @@ pub fn refusal(organization: &OrganizationId, attempt: &str) -> Key {
     Key { pk: format!("ORG#{organization}#REFUSED"), sk: attempt.to_owned() }
 }
 
+/// The partition of an organization's journal.
+#[must_use]
+pub fn journal_partition(organization: &OrganizationId) -> String {
+    format!("ORG#{organization}#JOURNAL")
+}
+
+/// The entry of the journal that begins with this event.
+#[must_use]
+pub fn journal(organization: &OrganizationId, sequence: u64) -> Key {
+    Key { pk: journal_partition(organization), sk: sequence_digits(sequence) }
+}
+
+/// Where the journal began.
+#[must_use]
+pub fn journal_start(organization: &OrganizationId) -> Key {
+    Key { pk: journal_partition(organization), sk: "START".into() }
+}
+
+/// The highest sequence that a key takes.
+pub const SEQUENCE_MAX: u64 = 999_999_999_999;
+
+/// A sequence of the journal as it stands in keys and events.
+#[must_use]
+pub fn sequence_digits(sequence: u64) -> String {
+    format!("{:012}", sequence.min(SEQUENCE_MAX))
+}
+
+/// What an item is about, of those that the journal tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A message, in the partition of this id of its conversation.
+    Message(OrganizationId, ConversationId),
+    /// A conversation.
+    Conversation(OrganizationId, ConversationId),
+    /// An integration.
+    Integration(OrganizationId, Platform),
+}
+
+impl Subject {
+    /// Reads a key; `None` for every other kind of item.
+    #[must_use]
+    pub fn of(pk: &str, sk: &str) -> Option<Self> {
+        let organization = pk.strip_prefix("ORG#")?;
+        let Some((organization, id)) = organization.split_once("#CONVERSATION#") else {
+            let platform = sk.strip_prefix(INTEGRATION_PREFIX)?.parse().ok()?;
+            return Some(Self::Integration(organization.parse().ok()?, platform));
+        };
+        let (organization, id) = (organization.parse().ok()?, id.parse().ok()?);
+        if sk == "CONVERSATION" {
+            return Some(Self::Conversation(organization, id));
+        }
+        sk.starts_with(MESSAGE_PREFIX).then_some(Self::Message(organization, id))
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn organization(&self) -> &OrganizationId {
+        match self {
+            Self::Message(organization, _)
+            | Self::Conversation(organization, _)
+            | Self::Integration(organization, _) => organization,
+        }
+    }
+}
+
 /// Integrations wait for their check in so many partitions of the index.
 pub const CHECK_SHARDS: u8 = 4;
 
@@ -269,9 +336,27 @@ mod tests {
         assert_eq!(of_acme, "ORG#acme#QUARANTINE#instagram#700100200300402");
         let audit_id: AuditId = "1767877200000-0123456789abcdef0123456789abcdef".parse().unwrap();
         assert_eq!(key(audit(&acme, &audit_id)), format!("ORG#acme#AUDIT | {audit_id}"));
+        assert_eq!(key(journal(&acme, 7)), "ORG#acme#JOURNAL | 000000000007");
+        assert_eq!(key(journal_start(&acme)), "ORG#acme#JOURNAL | START");
         assert_eq!((check(2), check_shard(&acme)), ("CHECK#2".into(), 0));
         assert_eq!(check_sort(5, &acme, Platform::Whatsapp), "0000000000005#acme#whatsapp");
         assert!(check_sort(5, &acme, Platform::Whatsapp) < check_sort_until(5));
         assert_eq!(quarantine_of_nobody(Platform::Facebook, &account), "QUARANTINE#facebook#700100200300402");
+    }
+
+    #[test]
+    fn a_key_tells_what_its_item_is_about() {
+        let acme: OrganizationId = "acme".parse().unwrap();
+        let id: ConversationId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        let message: MessageId = "1767877200000-0123456789abcdef0123456789abcdef".parse().unwrap();
+        let of = |key: Key| Subject::of(&key.pk, &key.sk);
+
+        assert_eq!(of(self::message(&acme, &id, &message)), Some(Subject::Message(acme.clone(), id.clone())));
+        assert_eq!(of(conversation(&acme, &id)), Some(Subject::Conversation(acme.clone(), id.clone())));
+        let platform = Platform::Facebook;
+        assert_eq!(of(integration(&acme, platform)), Some(Subject::Integration(acme.clone(), platform)));
+        for other in [idempotency(&acme, &id, "k"), journal(&acme, 7), journal_start(&acme), refusal(&acme, "x")] {
+            assert_eq!(of(other.clone()), None, "{other:?}");
+        }
     }
 }

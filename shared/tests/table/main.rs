@@ -10,6 +10,7 @@ mod faults;
 mod identity;
 mod inbox;
 mod integrations;
+mod journal;
 mod moving;
 mod news;
 mod numbers;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Template,
-    functions::SCHEDULE,
+    functions::{SCHEDULE, STREAM},
     yaml::{as_list, as_number, as_text, only_keys, wrong},
 };
 use crate::error::Result;
@@ -64,7 +64,7 @@ impl Template<'_> {
         let mut routes = Vec::new();
         for (name, event) in resource["Properties"]["Events"].as_object().into_iter().flatten() {
             let place = format!("Resources.{id}.Properties.Events.{name}");
-            if event["Type"] == SCHEDULE {
+            if event["Type"] == SCHEDULE || event["Type"] == STREAM {
                 continue;
             }
             if event["Type"] != "HttpApi" {

@@ -11,10 +11,13 @@ use super::{
 use crate::{
     error::{Error, Result},
     iam::{Condition, Statement},
+    stream::{self, Source},
 };
 
 /// The type of an event that comes by itself.
 pub(super) const SCHEDULE: &str = "Schedule";
+/// The type of an event that is what the table's stream tells.
+pub(super) const STREAM: &str = "DynamoDB";
 
 /// A function as the template declares it.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +38,8 @@ pub struct Function {
     pub environment: BTreeMap<String, String>,
     /// How often it is invoked by itself.
     pub schedule: Option<Duration>,
+    /// What it wants of the table's stream.
+    pub stream: Option<Source>,
     /// What it may do.
     pub statements: Vec<Statement>,
 }
@@ -83,6 +88,7 @@ impl<'a> Template<'a> {
             log_level: logging("ApplicationLogLevel")?,
             environment,
             schedule: self.schedule(id, resource)?,
+            stream: self.stream(id, resource)?,
             statements: self.statements(id, resource)?,
         })
     }
@@ -106,6 +112,41 @@ impl<'a> Template<'a> {
             read_rate(&rate).ok_or_else(|| wrong(&place, format!("{rate} is no rate(…) that this machine serves")))
         });
         schedules.min_by_key(|rate| rate.as_ref().ok().copied()).transpose()
+    }
+
+    /// What a function wants of the table's stream.
+    fn stream(&self, id: &str, resource: &Value) -> Result<Option<Source>> {
+        const UNDERSTOOD: [&str; 8] = [
+            "Stream",
+            "StartingPosition",
+            "BatchSize",
+            "FilterCriteria",
+            "FunctionResponseTypes",
+            "BisectBatchOnFunctionError",
+            // Here a record waits as long as it has to.
+            "MaximumRetryAttempts",
+            "MaximumRecordAgeInSeconds",
+        ];
+        let mut events = resource["Properties"]["Events"].as_object().into_iter().flatten();
+        let Some((name, event)) = events.find(|(_, event)| event["Type"] == STREAM) else { return Ok(None) };
+        let place = format!("Resources.{id}.Properties.Events.{name}.Properties");
+        only_keys(&event["Properties"], &place, &UNDERSTOOD)?;
+        let source = self.required(&event["Properties"], &place)?;
+        if source["StartingPosition"] != "TRIM_HORIZON" {
+            return Err(wrong(&format!("{place}.StartingPosition"), "only TRIM_HORIZON is served on this machine"));
+        }
+        let filters = members(&source["FilterCriteria"]["Filters"]).map(|filter| {
+            let pattern = filter["Pattern"].as_str().and_then(|pattern| serde_json::from_str(pattern).ok());
+            let pattern = pattern.filter(stream::is_understood);
+            pattern.ok_or_else(|| wrong(&format!("{place}.FilterCriteria"), format!("{filter} is not understood")))
+        });
+        let batch = as_number(&source["BatchSize"]).and_then(|size| usize::try_from(size).ok()).unwrap_or(100);
+        Ok(Some(Source {
+            batch,
+            filters: filters.collect::<Result<_>>()?,
+            bisects: source["BisectBatchOnFunctionError"] == true,
+            reports: members(&source["FunctionResponseTypes"]).any(|kind| kind == "ReportBatchItemFailures"),
+        }))
     }
 
     /// What the policies of a function allow, those that it shares with others included.

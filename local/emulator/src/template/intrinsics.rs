@@ -195,6 +195,7 @@ impl Template<'_> {
         let reference = || as_text(&self.reference(name, place)?, place);
         match (kind, attribute) {
             (Some("AWS::DynamoDB::Table"), "Arn") => Ok(table_arn(&reference()?)),
+            (Some("AWS::DynamoDB::Table"), "StreamArn") => Ok(format!("{}/stream/0", table_arn(&reference()?))),
             (Some("AWS::SSM::Parameter"), "Value") => {
                 let value = &self.document["Resources"][name]["Properties"]["Value"];
                 self.text(value, &format!("Resources.{name}.Properties.Value"))

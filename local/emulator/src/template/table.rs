@@ -41,17 +41,28 @@ impl Template<'_> {
             self.parameter_or("ExistingTable", "")
         };
         let mut create = json!({ "TableName": name, "BillingMode": "PAY_PER_REQUEST" });
-        for key in ["AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "LocalSecondaryIndexes"] {
+        for key in [
+            "AttributeDefinitions",
+            "KeySchema",
+            "GlobalSecondaryIndexes",
+            "LocalSecondaryIndexes",
+            "StreamSpecification",
+        ] {
             let value = &table["Properties"][key];
             if !value.is_null() {
                 create[key] = self.required(value, &format!("{place}.{key}"))?;
             }
+        }
+        if create["StreamSpecification"].is_object() {
+            // CloudFormation's form has no switch.
+            create["StreamSpecification"]["StreamEnabled"] = true.into();
         }
         let understood = [
             "AttributeDefinitions",
             "KeySchema",
             "GlobalSecondaryIndexes",
             "LocalSecondaryIndexes",
+            "StreamSpecification",
             "BillingMode",
             "TableName",
             "TimeToLiveSpecification",

@@ -18,6 +18,7 @@ use self::{
 use super::{
     agents,
     history::{Owner, now_ms},
+    journal,
     scene::Scene,
     world::{self, Platform},
 };
@@ -80,11 +81,26 @@ pub(super) async fn run(scene: &Arc<Scene>, began: i64) -> Report {
         }
         sends(world, &history, &shown, &mut report);
     }
+    told(scene, &shown, &mut report).await;
     integrations(scene, &mut report).await;
     reading(scene, &shown, random, &mut report).await;
     // The smallest first.
     report.findings.sort_by_key(|finding| finding.what.len() + finding.history.iter().map(String::len).sum::<usize>());
     report
+}
+
+/// What is stored is told.
+async fn told(scene: &Scene, shown: &[Shown], report: &mut Report) {
+    if let Some(problem) = journal::is_told(scene).await {
+        report.add(problem, Vec::new());
+    }
+    for (organization, shown) in shown.iter().enumerate() {
+        let messages = shown.conversations.iter().flat_map(|conversation| &conversation.messages);
+        match journal::compare(scene, organization, messages).await {
+            Ok(wrong) => wrong.into_iter().for_each(|what| report.add(what, Vec::new())),
+            Err(problem) => report.add(problem, Vec::new()),
+        }
+    }
 }
 
 impl Report {

@@ -131,6 +131,16 @@ impl Driver {
         self.call(&kill).await.json["killed"].as_u64().unwrap_or_default()
     }
 
+    /// This happens to the next batch of the table's stream.
+    pub(super) async fn order_of_the_stream(&self, fault: &str) {
+        self.call(&self.at.local("POST", &format!("stream?fault={fault}&batches=1"))).await;
+    }
+
+    /// How many records of the table's stream wait for their function.
+    pub(super) async fn untold(&self) -> u64 {
+        self.call(&self.at.local("GET", "stream")).await.json["waiting"].as_u64().unwrap_or(u64::MAX)
+    }
+
     /// Everything that was put into quarantine on a day: reason and bytes.
     pub(super) async fn quarantine(&self, day: &str) -> Vec<(String, Vec<u8>)> {
         use base64::{Engine as _, engine::general_purpose::STANDARD};

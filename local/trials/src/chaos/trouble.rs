@@ -11,11 +11,13 @@ use super::{
 };
 
 /// Functions that are killed, the ones that write more often.
-const KILLABLE: [&str; 14] = [
+const KILLABLE: [&str; 16] = [
     "receive-webhook",
     "receive-webhook",
     "receive-webhook",
     "receive-webhook",
+    "write-journal",
+    "write-journal",
     "send-message",
     "send-message",
     "send-message",
@@ -45,6 +47,9 @@ pub(super) async fn inject_faults(scene: Arc<Scene>) {
         left -= 1;
         if random.bool() {
             kill(&scene, KILLABLE[random.usize(..KILLABLE.len())]).await;
+            let fault = ["repeat", "split"][random.usize(..2)];
+            scene.driver.order_of_the_stream(fault).await;
+            scene.inject(&format!("stream: {fault}"));
         } else {
             let account = random.usize(..scene.world.accounts.len());
             let fault = match random.u16(0..100) {
