@@ -392,7 +392,7 @@ fn what_is_no_account_or_key_is_refused_before_anybody_is_asked() {
         for (body, field) in [
             (json!({ "apiKey": "k" }), json!("instagramAccountId")),
             (json!({ "apiKey": "k", "phoneNumberId": "1" }), json!("instagramAccountId")),
-            (json!({ "instagramAccountId": "1" }), Value::Null),
+            (json!({ "instagramAccountId": "1" }), json!("apiKey")),
             (json!({ "apiKey": "k", "instagramAccountId": "" }), json!("instagramAccountId")),
             (json!({ "apiKey": "k", "instagramAccountId": "1#OWNER" }), json!("instagramAccountId")),
             (json!({ "apiKey": "k", "instagramAccountId": "1/2" }), json!("instagramAccountId")),

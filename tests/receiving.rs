@@ -353,6 +353,7 @@ fn others(platform: &str) -> &'static [&'static str] {
             "system_changed_number",
             "system_changed_number_old",
             "system_changed_user_id",
+            "system_previous_user_id",
         ],
         "facebook" => {
             &["delivery", "echo", "echo_template", "message_edit", "reaction", "reaction_removed", "read", "standby"]
@@ -1076,12 +1077,15 @@ fn a_customer_with_a_new_number_or_user_id_stays_the_same() {
             assert_eq!(messages[2]["text"], "It is still me", "{changed}");
         }
 
-        let (organization, account) = Organization::with(rig, "whatsapp").await;
-        account.receive("text").await;
-        account.receive("system_changed_user_id").await;
-        let new_id = account.fixture("text_without_phone").replace(USER_ID, "DE.99988877766655544433");
-        account.receive_body(new_id.replace("1767877200", "1767877300")).await;
-        assert_eq!(organization.thread().await.len(), 3);
+        // The second as Meta tells it since August 2026: no sender, and the user id of before.
+        for changed in ["system_changed_user_id", "system_previous_user_id"] {
+            let (organization, account) = Organization::with(rig, "whatsapp").await;
+            account.receive("text").await;
+            account.receive(changed).await;
+            let new_id = account.fixture("text_without_phone").replace(USER_ID, "DE.99988877766655544433");
+            account.receive_body(new_id.replace("1767877200", "1767877300")).await;
+            assert_eq!(organization.thread().await.len(), 3, "{changed}");
+        }
     });
 }
 
