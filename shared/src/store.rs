@@ -14,8 +14,10 @@ mod outbound;
 mod partition;
 mod problem;
 mod quarantine;
+mod query;
 mod status;
 mod thread;
+mod transaction;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -80,7 +82,7 @@ const INSERT_BACKOFF: Duration = Duration::from_millis(50);
 pub struct Store {
     client: Client,
     table: String,
-    requests: Semaphore,
+    permits: Semaphore,
     /// Aliases that were followed: they never change, so a process follows each once.
     aliases: Mutex<HashMap<ConversationId, ConversationId>>,
     /// The partitions of the quarantine whose names are stored already: a process stores each once.
@@ -113,7 +115,7 @@ impl Store {
         Self {
             client,
             table: table.into(),
-            requests: Semaphore::new(REQUESTS),
+            permits: Semaphore::new(REQUESTS),
             aliases: Mutex::default(),
             partitions: Mutex::default(),
             refusals: Mutex::default(),
@@ -135,9 +137,9 @@ impl Store {
         Ok(store)
     }
 
-    /// A turn to ask the table, held until it has answered.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
-        self.requests.acquire().await.map_err(Error::internal)
+    /// A permit to ask the table, held until it has answered.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>> {
+        self.permits.acquire().await.map_err(Error::internal)
     }
 
     /// One item, as it is after every write that was answered before.
@@ -147,7 +149,7 @@ impl Store {
 
     async fn get_item(&self, key: &Key) -> Result<Option<Item>> {
         let request = self.client.get_item().table_name(&self.table).consistent_read(true);
-        let _turn = self.turn().await?;
+        let _permit = self.permit().await?;
         let output = request.set_key(Some(key.attributes())).send().await.map_err(|error| fault("GetItem", &error))?;
         Ok(output.item)
     }
@@ -170,7 +172,7 @@ impl Store {
             .set_expression_attribute_values((!values.is_empty()).then_some(values))
             .return_values(returned)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let _turn = self.turn().await?;
+        let _permit = self.permit().await?;
         match request.send().await {
             Ok(output) => Ok(Written::Done(output.attributes.unwrap_or_default())),
             Err(error) => match error.as_service_error() {
@@ -194,9 +196,9 @@ impl Store {
             let open: Vec<usize> = (0..items.len()).filter(|index| absent[*index].is_none()).collect();
             let statements = open.iter().map(|index| insertion(&self.table, &items[*index])).collect::<Result<_>>()?;
             let request = self.client.batch_execute_statement().set_statements(Some(statements));
-            let turn = self.turn().await?;
+            let permit = self.permit().await?;
             let output = request.send().await.map_err(|error| fault("BatchExecuteStatement", &error))?;
-            drop(turn);
+            drop(permit);
             for (index, response) in open.into_iter().zip(output.responses.unwrap_or_default()) {
                 use BatchStatementErrorCodeEnum::{AccessDenied, DuplicateItem, ResourceNotFound, ValidationError};
                 match response.error.map(|error| error.code) {
@@ -218,7 +220,7 @@ impl Store {
     /// Writes an item, whatever is there.
     async fn put(&self, item: Item) -> Result<()> {
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        let _turn = self.turn().await?;
+        let _permit = self.permit().await?;
         request.send().await.map(drop).map_err(|error| fault("PutItem", &error))
     }
 
@@ -238,7 +240,7 @@ impl Store {
             .set_expression_attribute_names(condition.names())
             .set_expression_attribute_values(condition.values())
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let _turn = self.turn().await?;
+        let _permit = self.permit().await?;
         match request.send().await {
             Ok(_) => Ok(None),
             Err(error) => match error.as_service_error() {

@@ -352,6 +352,17 @@ fn no_secret_stands_in_a_functions_environment() {
     }
 }
 
+/// Each of these takes a permit first; a request from anywhere else would be one more than a process may have under way.
+#[test]
+fn requests_to_the_table_leave_from_three_files() {
+    let rooms = names_in("shared/src/store").into_iter().map(|name| format!("store/{name}"));
+    let senders: Vec<_> = rooms
+        .chain(["store.rs".to_owned()])
+        .filter(|room| read(&format!("shared/src/{room}")).contains(".send()"))
+        .collect();
+    assert_eq!(senders, ["store/query.rs", "store/transaction.rs", "store.rs"]);
+}
+
 /// Else an issuer that cannot be read at a deployment costs the API all its routes, and the deployment succeeds.
 #[test]
 fn api_is_not_deployed_with_warnings() {

@@ -2,14 +2,10 @@
 
 use std::collections::HashSet;
 
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Expression, Store,
-    expression::{n, s},
-    fault, keys, read, with_key, write,
-};
+use super::{Expression, Store, expression::n, keys, query::Query, read, with_key, write};
 use crate::{
     error::{Error, Result},
     id::{AccountId, AuditId, ConversationId, MessageId, OrganizationId, QuarantineId, fingerprint},
@@ -134,8 +130,7 @@ impl AuditEntry {
 impl Store {
     /// The write of an entry, to stand in the transaction of its effect.
     pub(super) fn audit_write(&self, organization: &OrganizationId, entry: &AuditEntry) -> Result<TransactWriteItem> {
-        let put = Put::builder().table_name(&self.table).set_item(Some(item(organization, entry)?));
-        Ok(TransactWriteItem::builder().put(put.build().map_err(Error::internal)?).build())
+        self.transact_put(item(organization, entry)?, &Expression::default())
     }
 
     /// Writes an entry beside its effect. One that is there stays as it is, so that it is harmless to repeat.
@@ -165,19 +160,12 @@ impl Store {
         if !self.refusals.lock().is_ok_and(|mut known| remember(&mut known, format!("{}{attempt}", key.pk))) {
             return Ok(());
         }
-        let absent = Expression::default().if_item_absent();
         let mut marker = with_key(super::Item::new(), &key);
         marker.insert(keys::EXPIRES_AT.into(), n((hour + 2) * REFUSED_ONCE_IN_MS / 1000));
-        let marker = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(marker))
-            .set_condition_expression(absent.conditions())
-            .set_expression_attribute_names(absent.names())
-            .build()
-            .map_err(Error::internal)?;
+        let marker = self.transact_put(marker, &Expression::default().if_item_absent())?;
         let entry =
             AuditEntry { attempted: Some(attempted), ..AuditEntry::new(AuditAction::Refused, Some(user), now_ms)? };
-        let writes = vec![TransactWriteItem::builder().put(marker).build(), self.audit_write(organization, &entry)?];
+        let writes = vec![marker, self.audit_write(organization, &entry)?];
         match self.transact(writes, |_| Error::Conflict).await {
             Ok(()) | Err(Error::Conflict) => Ok(()),
             Err(error) => Err(error),
@@ -194,25 +182,9 @@ impl Store {
         before: Option<&AuditId>,
         limit: usize,
     ) -> Result<(Vec<AuditEntry>, Option<AuditId>)> {
-        let mut expression = Expression::default();
-        let (pk, sk) = (expression.name(keys::PK), expression.name(keys::SK));
-        let partition = expression.value(s(keys::audit_partition(organization)));
-        // Above every id: times have 13 digits.
-        let before = expression.value(s(before.map_or(":", AuditId::as_str)));
-        let request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression(format!("{pk} = {partition} AND {sk} < {before}"))
-            .set_expression_attribute_names(expression.names())
-            .set_expression_attribute_values(expression.values())
-            .scan_index_forward(false)
-            .limit(i32::try_from(limit + 1).unwrap_or(i32::MAX));
-        let _turn = self.turn().await?;
-        let output = request.send().await.map_err(|error| fault("Query", &error))?;
-        let mut entries =
-            output.items.unwrap_or_default().into_iter().map(read).collect::<Result<Vec<AuditEntry>>>()?;
+        let trail = Query::of(keys::audit_partition(organization)).below(before.map(AuditId::as_str));
+        let items = self.query(trail.newest_first().limit(limit + 1)).await?;
+        let mut entries = items.into_iter().map(read).collect::<Result<Vec<AuditEntry>>>()?;
         let more = entries.len() > limit;
         entries.truncate(limit);
         let next = entries.last().filter(|_| more).map(|entry| entry.id.clone());

@@ -14,7 +14,8 @@ use super::{
     Change, ExternalId, Item, Message, ReactionEntry, Store, Stored, Update, Written,
     expression::{Expression, n, s},
     external_id::{MESSAGE, PENDING},
-    fault, keys,
+    keys,
+    query::Query,
 };
 use crate::{
     content::{Content, truncate},
@@ -97,23 +98,9 @@ impl Store {
     ) -> Result<()> {
         let key = keys::external(organization, external_id);
         let mut changes = Vec::new();
-        let mut start = None;
-        loop {
-            let request = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .key_condition_expression("#pk = :pk AND begins_with(#sk, :pending)")
-                .expression_attribute_names("#pk", keys::PK)
-                .expression_attribute_names("#sk", keys::SK)
-                .expression_attribute_values(":pk", s(&key.pk))
-                .expression_attribute_values(":pending", s(keys::PENDING_PREFIX))
-                .set_exclusive_start_key(start);
-            let turn = self.turn().await?;
-            let output = request.send().await.map_err(|error| fault("Query", &error))?;
-            drop(turn);
-            for item in output.items.unwrap_or_default() {
+        let mut pages = self.pages(Query::of(key.pk.clone()).beginning_with(keys::PENDING_PREFIX));
+        while let Some(items) = pages.next().await? {
+            for item in items {
                 let change = item.get(CHANGE).and_then(|change| change.as_s().ok()).map(String::as_str);
                 if let Ok(change) = serde_json::from_str(change.unwrap_or_default()) {
                     changes.push(change);
@@ -121,10 +108,6 @@ impl Store {
                     // Of another version: it must not keep the message waiting.
                     error!("a change that waited for its message cannot be read");
                 }
-            }
-            start = output.last_evaluated_key;
-            if start.is_none() {
-                break;
             }
         }
         self.apply_changes(organization, external_id, place, changes).await?;

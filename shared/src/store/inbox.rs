@@ -1,14 +1,11 @@
 //! The inbox: conversations by channel, newest first.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::types::AttributeValue;
-
 use super::{
     Conversation, ConversationStatus, Item, Store,
     expression::{Expression, s},
-    fault, keys,
+    keys,
     message::number,
+    query::Query,
     read,
 };
 use crate::{
@@ -80,9 +77,9 @@ impl InboxFilter {
 }
 
 /// What one channel has from a position on: the matches, and how far it was looked at (`None`: to the end).
-struct Stretch {
+struct Segment {
     matches: Vec<(String, Item)>,
-    looked_until: Option<String>,
+    scanned_to: Option<String>,
 }
 
 impl Store {
@@ -97,12 +94,11 @@ impl Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<InboxPage> {
-        let stretches =
-            filter.channels.iter().map(|channel| self.stretch(organization, *channel, filter, after, limit));
-        let stretches = futures_util::future::try_join_all(stretches).await?;
+        let segments = filter.channels.iter().map(|channel| self.segment(organization, *channel, filter, after, limit));
+        let segments = futures_util::future::try_join_all(segments).await?;
         // Nothing below where a channel was looked at may be shown: something of that channel could stand above it.
-        let horizon = stretches.iter().filter_map(|stretch| stretch.looked_until.clone()).max();
-        let mut matches: Vec<(String, Item)> = stretches.into_iter().flat_map(|stretch| stretch.matches).collect();
+        let horizon = segments.iter().filter_map(|segment| segment.scanned_to.clone()).max();
+        let mut matches: Vec<(String, Item)> = segments.into_iter().flat_map(|segment| segment.matches).collect();
         matches.retain(|(position, _)| horizon.as_ref().is_none_or(|horizon| position >= horizon));
         matches.sort_by(|(a, _), (b, _)| b.cmp(a));
         let next = if matches.len() > limit {
@@ -127,78 +123,36 @@ impl Store {
         account: &AccountId,
         newest: usize,
     ) -> Result<Vec<i64>> {
-        let mut expression = Expression::default().if_compares("accountId", "=", s(account.as_str()));
-        let (key, heard) = (expression.name(keys::INBOX_KEY), expression.name(LAST_INBOUND_AT));
-        let partition = expression.value(s(keys::inbox(organization, platform.into())));
-        let request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(keys::INBOX)
-            .key_condition_expression(format!("{key} = {partition}"))
-            .set_filter_expression(expression.conditions())
-            .projection_expression(heard)
-            .set_expression_attribute_names(expression.names())
-            .set_expression_attribute_values(expression.values())
-            .scan_index_forward(false)
-            .limit(i32::try_from(newest).unwrap_or(i32::MAX));
-        let _turn = self.turn().await?;
-        let output = request.send().await.map_err(|error| fault("Query", &error))?;
-        Ok(output.items.unwrap_or_default().iter().filter_map(|item| number(item, LAST_INBOUND_AT)).collect())
+        let of_account = Expression::default().if_compares("accountId", "=", s(account.as_str()));
+        let query = Query::of_inbox(keys::inbox(organization, platform.into())).filter(of_account);
+        let items = self.query(query.only(&[LAST_INBOUND_AT]).newest_first().limit(newest)).await?;
+        Ok(items.iter().filter_map(|item| number(item, LAST_INBOUND_AT)).collect())
     }
 
-    async fn stretch(
+    async fn segment(
         &self,
         organization: &OrganizationId,
         channel: Channel,
         filter: &InboxFilter,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Stretch> {
+    ) -> Result<Segment> {
         let batch = if filter.is_selective() { FILTERED_BATCH } else { limit + 1 };
+        let query = Query::of_inbox(keys::inbox(organization, channel)).below(after).filter(filter.expression());
+        let mut pages = self.pages(query.newest_first().limit(batch));
         let mut matches = Vec::new();
         let mut looked_at = 0;
-        let mut below = after.map(str::to_owned);
-        loop {
-            let output = {
-                let mut expression = filter.expression();
-                let condition = expression.conditions();
-                let (key, sort) = (expression.name(keys::INBOX_KEY), expression.name(keys::INBOX_SORT));
-                let partition = expression.value(s(keys::inbox(organization, channel)));
-                let keyed = match &below {
-                    Some(below) => format!("{key} = {partition} AND {sort} < {}", expression.value(s(below))),
-                    None => format!("{key} = {partition}"),
-                };
-                self.client
-                    .query()
-                    .table_name(&self.table)
-                    .index_name(keys::INBOX)
-                    .key_condition_expression(keyed)
-                    .set_filter_expression(condition)
-                    .set_expression_attribute_names(expression.names().map(|mut names| {
-                        if below.is_none() {
-                            names.remove(&sort);
-                        }
-                        names
-                    }))
-                    .set_expression_attribute_values(expression.values())
-                    .scan_index_forward(false)
-                    .limit(i32::try_from(batch).unwrap_or(i32::MAX))
-                    .send()
-                    .await
-                    .map_err(|error| fault("Query", &error))?
-            };
+        while let Some(items) = pages.next().await? {
             looked_at += batch;
-            matches
-                .extend(output.items.unwrap_or_default().into_iter().filter_map(|item| Some((position(&item)?, item))));
-            below = output.last_evaluated_key.as_ref().and_then(position);
-            if below.is_none() || matches.len() > limit || looked_at >= SCAN_MAX {
-                return Ok(Stretch { matches, looked_until: below });
+            matches.extend(items.into_iter().filter_map(|item| Some((position(&item)?, item))));
+            if matches.len() > limit || looked_at >= SCAN_MAX {
+                break;
             }
         }
+        Ok(Segment { matches, scanned_to: pages.position() })
     }
 }
 
-fn position(item: &HashMap<String, AttributeValue>) -> Option<String> {
+fn position(item: &Item) -> Option<String> {
     item.get(keys::INBOX_SORT)?.as_s().ok().cloned()
 }

@@ -2,16 +2,15 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use aws_sdk_dynamodb::{
-    operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, CancellationReason, Delete, Put, TransactWriteItem, Update},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
 use super::{
     AuditAction, AuditEntry, Expression, Store, Written,
     expression::{n, s},
-    fault, keys, read, with_key, write,
+    keys,
+    query::Query,
+    read, with_key, write,
 };
 use crate::{
     dialog360::advice::{OfAccount, of_account},
@@ -313,21 +312,9 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn integrations(&self, organization: &OrganizationId) -> Result<Vec<Integration>> {
-        let output = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression("#pk = :pk AND begins_with(#sk, :prefix)")
-            .expression_attribute_names("#pk", keys::PK)
-            .expression_attribute_names("#sk", keys::SK)
-            .expression_attribute_values(":pk", s(keys::organization(organization)))
-            .expression_attribute_values(":prefix", s(keys::INTEGRATION_PREFIX))
-            .send()
-            .await
-            .map_err(|error| fault("Query", &error))?;
-        let mut integrations =
-            output.items.unwrap_or_default().into_iter().map(read).collect::<Result<Vec<Integration>>>()?;
+        let query = Query::of(keys::organization(organization)).beginning_with(keys::INTEGRATION_PREFIX);
+        let items = self.query(query).await?;
+        let mut integrations = items.into_iter().map(read).collect::<Result<Vec<Integration>>>()?;
         integrations.sort_by_key(|integration| integration.platform);
         Ok(integrations)
     }
@@ -499,21 +486,13 @@ impl Store {
             Some(_) | None => AuditAction::Connected,
         };
         let audit = AuditEntry::new(action, Some(by), integration.updated_at)?.about(platform, account);
-        let put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .set_condition_expression(unchanged.conditions())
-            .set_expression_attribute_names(unchanged.names())
-            .set_expression_attribute_values(unchanged.values())
-            .build()
-            .map_err(Error::internal)?;
         let mut writes = vec![
             self.owner_update(organization, platform, account, OwnerStatus::Connected, |update| {
                 update
                     .set("webhookVerified", AttributeValue::Bool(integration.webhook_verified))
                     .set(NOTED_CLAIM, s(claim_name(integration.claim())))
             })?,
-            TransactWriteItem::builder().put(put).build(),
+            self.transact_put(item, &unchanged)?,
         ];
         if let Some(previous) = previous.filter(|previous| previous.credentials.account != *account) {
             writes.extend(self.owner_release(previous, integration.updated_at)?);
@@ -584,22 +563,9 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn integrations_due_of_all(&self, shard: u8, now_ms: i64, limit: usize) -> Result<Vec<Integration>> {
-        let mut expression = Expression::default();
-        let (key, sort) = (expression.name(keys::INBOX_KEY), expression.name(keys::INBOX_SORT));
-        let partition = expression.value(s(keys::check(shard)));
-        let until = expression.value(s(keys::check_sort_until(now_ms)));
-        let request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(keys::INBOX)
-            .key_condition_expression(format!("{key} = {partition} AND {sort} < {until}"))
-            .set_expression_attribute_names(expression.names())
-            .set_expression_attribute_values(expression.values())
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let _turn = self.turn().await?;
-        let output = request.send().await.map_err(|error| fault("Query", &error))?;
-        output.items.unwrap_or_default().into_iter().map(read).collect()
+        let until = keys::check_sort_until(now_ms);
+        let due = Query::of_inbox(keys::check(shard)).below(Some(&until)).limit(limit);
+        self.query(due).await?.into_iter().map(read).collect()
     }
 
     /// Marks a connected integration as refused by the provider, or its key as unreadable. What has another key by now stays: that
@@ -783,17 +749,9 @@ impl Store {
     ) -> Result<()> {
         let integration = self.integration(organization, platform).await?.ok_or(Error::IntegrationNotFound)?;
         let unchanged = Expression::default().if_compares("updatedAt", "=", n(integration.updated_at));
-        let delete = Delete::builder()
-            .table_name(&self.table)
-            .set_key(Some(keys::integration(organization, platform).attributes()))
-            .set_condition_expression(unchanged.conditions())
-            .set_expression_attribute_names(unchanged.names())
-            .set_expression_attribute_values(unchanged.values())
-            .build()
-            .map_err(Error::internal)?;
+        let delete = self.transact_delete(&keys::integration(organization, platform), &unchanged)?;
         let account = &integration.credentials.account;
         let audit = AuditEntry::new(AuditAction::Deleted, Some(by), now_ms)?.about(platform, account);
-        let delete = TransactWriteItem::builder().delete(delete).build();
         let mut writes = vec![delete, self.audit_write(organization, &audit)?];
         writes.extend(self.owner_release(&integration, now_ms)?);
         self.transact(writes, |_| Error::Conflict).await
@@ -824,42 +782,6 @@ impl Store {
         let owner = keys::account_owner(integration.platform, &integration.credentials.account);
         self.transact_update(&owner, &release).map(Some)
     }
-
-    pub(super) fn transact_update(&self, key: &keys::Key, expression: &Expression) -> Result<TransactWriteItem> {
-        let update = Update::builder()
-            .table_name(&self.table)
-            .set_key(Some(key.attributes()))
-            .set_update_expression(expression.update())
-            .set_condition_expression(expression.conditions())
-            .set_expression_attribute_names(expression.names())
-            .set_expression_attribute_values(expression.values())
-            .build()
-            .map_err(Error::internal)?;
-        Ok(TransactWriteItem::builder().update(update).build())
-    }
-
-    /// All of the writes or none; `refused` names the error where the condition of the write at that position did not hold.
-    /// [`Error::Conflict`] where somebody else was just writing one of the items.
-    pub(super) async fn transact(
-        &self,
-        writes: Vec<TransactWriteItem>,
-        refused: impl Fn(usize) -> Error,
-    ) -> Result<()> {
-        let request = self.client.transact_write_items().set_transact_items(Some(writes));
-        let Err(error) = request.send().await else { return Ok(()) };
-        let reasons = match error.as_service_error() {
-            Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled.cancellation_reasons(),
-            _ => &[],
-        };
-        Err(canceled(reasons, refused).unwrap_or_else(|| fault("TransactWriteItems", &error)))
-    }
-}
-
-/// What the reasons of a canceled transaction mean; `None` where they are a fault of the table.
-fn canceled(reasons: &[CancellationReason], refused: impl Fn(usize) -> Error) -> Option<Error> {
-    let position = |code: &str| reasons.iter().position(|reason| reason.code() == Some(code));
-    let is_contended = || position("TransactionConflict").map(|_| Error::Conflict);
-    position("ConditionalCheckFailed").map(refused).or_else(is_contended)
 }
 
 fn attribute<T: Serialize>(value: &T) -> Result<AttributeValue> {
@@ -954,22 +876,5 @@ fn status_name(status: ConnectionStatus) -> &'static str {
         ConnectionStatus::Connected => "connected",
         ConnectionStatus::Disconnected => "disconnected",
         ConnectionStatus::Error => "error",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn canceled_transaction_is_refused_or_contended_or_a_fault() {
-        let means = |codes: [&str; 2]| {
-            let reasons = codes.map(|code| CancellationReason::builder().code(code).build());
-            canceled(&reasons, |position| if position == 1 { Error::AccountInUse } else { Error::NotConnected })
-        };
-
-        assert!(matches!(means(["TransactionConflict", "ConditionalCheckFailed"]), Some(Error::AccountInUse)));
-        assert!(matches!(means(["None", "TransactionConflict"]), Some(Error::Conflict)));
-        assert!(means(["None", "ThrottlingError"]).is_none());
     }
 }

@@ -9,7 +9,9 @@ use serde_json::{Map, Value};
 use super::{
     Item, Partition, ReadThrough, Store, Stored, Written,
     expression::{Expression, n, s},
-    fault, keys, read, write,
+    keys,
+    query::Query,
+    read, write,
 };
 use crate::{
     content::{Content, ContentType, REASON, truncate},
@@ -493,36 +495,19 @@ impl Store {
         if lowest > highest {
             return Ok(messages);
         }
-        let mut start = None;
+        let query = Query::of(keys::conversation_partition(organization, &partition.id));
+        let query = query.between(lowest, highest).newest_first();
+        let mut pages = self.pages(query.limit(limit + usize::from(before.is_some())));
         // What does not fit into the answer need not be read: these alone fill it.
-        while messages.len() < limit && fitting(&messages) >= messages.len() {
-            let wanted = i32::try_from(limit - messages.len() + usize::from(before.is_some())).unwrap_or(i32::MAX);
-            let output = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .key_condition_expression("#pk = :pk AND #sk BETWEEN :lowest AND :highest")
-                .expression_attribute_names("#pk", keys::PK)
-                .expression_attribute_names("#sk", keys::SK)
-                .expression_attribute_values(":pk", s(keys::conversation_partition(organization, &partition.id)))
-                .expression_attribute_values(":lowest", s(&lowest))
-                .expression_attribute_values(":highest", s(&highest))
-                .scan_index_forward(false)
-                .limit(wanted)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|error| fault("Query", &error))?;
-            for item in output.items.unwrap_or_default().into_iter().filter(is_message) {
+        while messages.len() < limit
+            && fitting(&messages) >= messages.len()
+            && let Some(items) = pages.next().await?
+        {
+            for item in items.into_iter().filter(is_message) {
                 let message: Message = read(item)?;
                 if Some(&message.id) != before {
                     messages.push(message);
                 }
-            }
-            start = output.last_evaluated_key;
-            if start.is_none() {
-                break;
             }
         }
         messages.truncate(limit);
@@ -543,7 +528,7 @@ impl Store {
         mark: ReadMark,
         most: usize,
     ) -> Result<Vec<UnreadMessage>> {
-        const PAGE: i32 = 100;
+        const PAGE: usize = 100;
         let lowest = format!("{}{from}", keys::MESSAGE_PREFIX);
         let highest = until_ms.map_or_else(|| "~".to_owned(), |ms| time_digits(ms + 1));
         let highest = format!("{}{highest}", keys::MESSAGE_PREFIX);
@@ -555,34 +540,13 @@ impl Store {
                 continue;
             }
             let before = unread.len();
-            let mut start = None;
-            loop {
-                let mut expression = mark.unread_only();
-                let filter = expression.conditions();
-                let (pk, sk) = (expression.name(keys::PK), expression.name(keys::SK));
-                let shown = [expression.name("id"), expression.name("receivedAt")].join(", ");
-                let pk_value = expression.value(s(keys::conversation_partition(organization, &partition.id)));
-                let (from, to) = (expression.value(s(&lowest)), expression.value(s(&highest)));
-                let output = self
-                    .client
-                    .query()
-                    .table_name(&self.table)
-                    .key_condition_expression(format!("{pk} = {pk_value} AND {sk} BETWEEN {from} AND {to}"))
-                    .set_filter_expression(filter)
-                    .projection_expression(shown)
-                    .set_expression_attribute_names(expression.names())
-                    .set_expression_attribute_values(expression.values())
-                    .limit(PAGE)
-                    .set_exclusive_start_key(start)
-                    .send()
-                    .await
-                    .map_err(|error| fault("Query", &error))?;
-                let page = output.items.unwrap_or_default().into_iter().map(read).collect::<Result<Vec<_>>>()?;
-                unread.extend(page);
-                start = output.last_evaluated_key;
-                if start.is_none() || unread.len() - before >= most {
-                    break;
-                }
+            let query = Query::of(keys::conversation_partition(organization, &partition.id)).eventually_consistent();
+            let query = query.between(lowest, highest).filter(mark.unread_only());
+            let mut pages = self.pages(query.only(&["id", "receivedAt"]).limit(PAGE));
+            while unread.len() - before < most
+                && let Some(items) = pages.next().await?
+            {
+                unread.extend(items.into_iter().map(read).collect::<Result<Vec<_>>>()?);
             }
             unread.truncate(before.saturating_add(most));
         }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -213,15 +212,6 @@ impl Store {
             ("conversationId".into(), s(message.conversation_id.as_str())),
             (keys::EXPIRES_AT.into(), n(now_secs + KEY_TTL_SECS)),
         ]);
-        let put = |item: Item, condition: &Expression| {
-            let put = Put::builder()
-                .table_name(&self.table)
-                .set_item(Some(item))
-                .set_condition_expression(condition.conditions())
-                .set_expression_attribute_names(condition.names())
-                .set_expression_attribute_values(condition.values());
-            put.build().map(|put| TransactWriteItem::builder().put(put).build()).map_err(Error::internal)
-        };
         let absent = Expression::default().if_item_absent();
         let message_key = keys::message(organization, &message.conversation_id, &message.id);
         let mut stored = with_key(message.to_item()?, &message_key);
@@ -250,7 +240,10 @@ impl Store {
             None => None,
         };
         for _ in 0..RACES {
-            let mut writes = vec![put(with_key(item.clone(), &used), &free)?, put(stored.clone(), &absent)?];
+            let mut writes = vec![
+                self.transact_put(with_key(item.clone(), &used), &free)?,
+                self.transact_put(stored.clone(), &absent)?,
+            ];
             writes.extend(telling.clone());
             writes.push(self.audit_write(organization, &audit)?);
             writes.extend(resend.clone());

@@ -11,7 +11,9 @@ use futures_util::{StreamExt, stream};
 use super::{
     AuditAction, AuditEntry, Conversation, InboxFilter, InboxPage, Message, Partition, Store,
     expression::{Expression, n, s},
-    fault, keys, read,
+    keys,
+    query::Query,
+    read,
 };
 use crate::{
     error::{Error, Result},
@@ -20,7 +22,7 @@ use crate::{
 };
 
 /// How many messages are looked at, the newest first.
-const PROBLEMS_MAX: i32 = 300;
+const PROBLEMS_MAX: usize = 300;
 /// How many conversations are read at once.
 const CONCURRENCY: usize = 16;
 
@@ -40,24 +42,10 @@ impl Store {
     /// # Errors
     /// When the table does not answer.
     pub async fn unsettled(&self, organization: &OrganizationId) -> Result<Vec<Message>> {
-        let mut expression = Expression::default().if_absent("resentAs");
-        let filter = expression.conditions();
-        let key = expression.name(keys::INBOX_KEY);
-        let partition = expression.value(s(keys::problems(organization)));
-        let request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(keys::INBOX)
-            .key_condition_expression(format!("{key} = {partition}"))
-            .set_filter_expression(filter)
-            .set_expression_attribute_names(expression.names())
-            .set_expression_attribute_values(expression.values())
-            .scan_index_forward(false)
-            .limit(PROBLEMS_MAX);
-        let _turn = self.turn().await?;
-        let output = request.send().await.map_err(|error| fault("Query", &error))?;
-        output.items.unwrap_or_default().into_iter().map(read).collect()
+        let problems =
+            Query::of_inbox(keys::problems(organization)).filter(Expression::default().if_absent("resentAs"));
+        let items = self.query(problems.newest_first().limit(PROBLEMS_MAX)).await?;
+        items.into_iter().map(read).collect()
     }
 
     /// Up to `limit` conversations with a problem that stand behind `after`; the newest problem comes first.

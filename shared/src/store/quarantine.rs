@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     AuditAction, AuditEntry, Item, OwnAccount, Store, Stored, Written,
     expression::{Expression, n, s},
-    fault, keys, read,
+    keys,
+    query::Query,
+    read,
 };
 use crate::{
     clock,
@@ -305,9 +307,9 @@ impl Store {
             let of_nobody = proven.then(|| keys::quarantine_of_nobody(*platform, id));
             of_nobody.into_iter().chain([keys::quarantine_of(organization, *platform, id)])
         });
-        let stretches = partitions.map(|partition| self.quarantine_stretch(partition, after, limit + 1));
+        let segments = partitions.map(|partition| self.quarantine_segment(partition, after, limit + 1));
         let mut entries: Vec<QuarantineEntry> =
-            futures_util::future::try_join_all(stretches).await?.into_iter().flatten().collect();
+            futures_util::future::try_join_all(segments).await?.into_iter().flatten().collect();
         entries.sort_by(|a, b| b.id.cmp(&a.id));
         let more = entries.len() > limit;
         entries.truncate(limit);
@@ -346,44 +348,20 @@ impl Store {
     }
 
     /// The newest entries of a partition of the index, below `after`.
-    async fn quarantine_stretch(
+    async fn quarantine_segment(
         &self,
         partition: String,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<QuarantineEntry>> {
+        let mut pages = self.pages(Query::of_inbox(partition).below(after).only(&SUMMARY).newest_first().limit(limit));
         let mut entries = Vec::new();
-        let mut start = None;
-        loop {
-            let mut expression = Expression::default();
-            let (key, sort) = (expression.name(keys::INBOX_KEY), expression.name(keys::INBOX_SORT));
-            let mut condition = format!("{key} = {}", expression.value(s(&partition)));
-            if let Some(after) = after {
-                condition = format!("{condition} AND {sort} < {}", expression.value(s(after)));
-            }
-            let summary = SUMMARY.map(|name| expression.name(name)).join(", ");
-            let request = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .index_name(keys::INBOX)
-                .key_condition_expression(condition)
-                .projection_expression(summary)
-                .set_expression_attribute_names(expression.names())
-                .set_expression_attribute_values(expression.values())
-                .scan_index_forward(false)
-                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-                .set_exclusive_start_key(start);
-            let _turn = self.turn().await?;
-            let output = request.send().await.map_err(|error| fault("Query", &error))?;
-            for item in output.items.unwrap_or_default() {
-                entries.push(read(item)?);
-            }
-            start = output.last_evaluated_key;
-            if start.is_none() || entries.len() >= limit {
-                return Ok(entries);
-            }
+        while entries.len() < limit
+            && let Some(items) = pages.next().await?
+        {
+            entries.extend(items.into_iter().map(read).collect::<Result<Vec<_>>>()?);
         }
+        Ok(entries)
     }
 
     /// One entry of a partition, whoever may see it: its audience has to be asked for.
@@ -412,6 +390,7 @@ impl Store {
         let (partition, after) = after
             .map_or(Some((first.as_str(), "")), |after| after.split_once(' '))
             .ok_or_else(|| Error::invalid_body("`after` is the `next` of an earlier run", "after"))?;
+        // The later parts of an entry have no id of their own.
         let mut expression = Expression::default().if_absent("replayedAt").if_exists("id");
         if let Some(reason) = chosen.reason {
             expression = expression.if_compares("reason", "=", s(reason));
@@ -420,13 +399,10 @@ impl Store {
             expression = expression.if_compares("platform", "=", s(platform.as_str()));
             expression = expression.if_compares("accountId", "=", s(account.as_str()));
         }
-        let filter = expression.conditions();
-        let summary = SUMMARY.map(|name| expression.name(name)).join(", ");
-        // What is read is told by it, and a part that is none is passed over.
-        let projection = format!("{summary}, {}", expression.name(keys::SK));
-        let (items, last) = self.query_behind(partition, after, expression, filter, Some(projection), limit).await?;
-        let entries = items.into_iter().map(read).collect::<Result<_>>()?;
-        let next = match last {
+        let query = Query::of(partition.to_owned()).above(after).filter(expression).only(&SUMMARY);
+        let mut pages = self.pages(query.limit(limit));
+        let entries = pages.next().await?.into_iter().flatten().map(read).collect::<Result<_>>()?;
+        let next = match pages.position() {
             Some(last) => Some(format!("{partition} {last}")),
             None => self.partition_behind(day, if partition == first { "" } else { partition }).await?,
         };
@@ -435,41 +411,10 @@ impl Store {
 
     /// Where the partition of the day begins whose name comes next.
     async fn partition_behind(&self, day: &str, partition: &str) -> Result<Option<String>> {
-        let names = keys::quarantine_partitions(day);
-        let (items, _) = self.query_behind(&names, partition, Expression::default(), None, None, 1).await?;
+        let names = Query::of(keys::quarantine_partitions(day)).above(partition);
+        let items = self.query(names.limit(1)).await?;
         let next = items.first().and_then(|item| item.get(keys::SK)?.as_s().ok());
         Ok(next.map(|next| format!("{next} ")))
-    }
-
-    /// Up to `limit` items of a partition behind a sort key, as far as they pass, and the last sort key where there may be more.
-    async fn query_behind(
-        &self,
-        partition: &str,
-        after: &str,
-        mut expression: Expression,
-        filter: Option<String>,
-        projection: Option<String>,
-        limit: usize,
-    ) -> Result<(Vec<Item>, Option<String>)> {
-        let (pk, sk) = (expression.name(keys::PK), expression.name(keys::SK));
-        let partition = expression.value(s(partition));
-        // No sort key is empty, and none begins with a space.
-        let after = expression.value(s(if after.is_empty() { " " } else { after }));
-        let request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression(format!("{pk} = {partition} AND {sk} > {after}"))
-            .set_filter_expression(filter)
-            .set_projection_expression(projection)
-            .set_expression_attribute_names(expression.names())
-            .set_expression_attribute_values(expression.values())
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX));
-        let _turn = self.turn().await?;
-        let output = request.send().await.map_err(|error| fault("Query", &error))?;
-        let last = output.last_evaluated_key.as_ref().and_then(|key| key.get(keys::SK)?.as_s().ok().cloned());
-        Ok((output.items.unwrap_or_default(), last))
     }
 
     /// The delivery that is kept.
