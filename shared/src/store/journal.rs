@@ -13,8 +13,9 @@ use std::collections::HashSet;
 use super::{
     Item, Store,
     expression::{Expression, n, s},
-    fault, keys,
+    keys,
     message::number,
+    query::Query,
 };
 use crate::{
     changes::Change,
@@ -33,9 +34,9 @@ const RACES: usize = 32;
 /// How much the clocks of a writer and of the table may differ.
 const CLOCKS_MS: i64 = 5_000;
 /// How many entries a writer reads at once; mostly, the newest says enough.
-const LOOK_BACK: i32 = 10;
+const LOOK_BACK: usize = 10;
 /// How many entries a reader reads at once.
-const ENTRIES: i32 = 100;
+const ENTRIES: usize = 100;
 
 const EVENTS: &str = "events";
 const COUNT: &str = "count";
@@ -169,7 +170,7 @@ impl Store {
                 known.extend(Entry::read(item).into_iter().flat_map(|entry| entry.events).map(|change| change.id));
                 before = first.saturating_sub(1);
             }
-            let is_last = items.len() < usize::try_from(LOOK_BACK).unwrap_or(0);
+            let is_last = items.len() < LOOK_BACK;
             if is_last || items.last().is_some_and(|item| !is_kept(item, now_ms)) {
                 let next = match next {
                     Some(next) => next,
@@ -221,7 +222,7 @@ impl Store {
         let mut from = begins_after + 1;
         loop {
             let items = self.journal_entries(organization, from, keys::SEQUENCE_MAX, true, ENTRIES).await?;
-            let is_last = items.len() < usize::try_from(ENTRIES).unwrap_or(0);
+            let is_last = items.len() < ENTRIES;
             for item in items.into_iter().filter(|item| is_kept(item, now_ms)) {
                 let entry = Entry::read(&item)?;
                 from = entry.last() + 1;
@@ -281,7 +282,7 @@ impl Store {
         let (mut before, mut read) = (keys::SEQUENCE_MAX, 0);
         loop {
             let items = self.journal_entries(organization, 0, before, false, ENTRIES).await?;
-            let is_last = items.len() < usize::try_from(ENTRIES).unwrap_or(0);
+            let is_last = items.len() < ENTRIES;
             for item in &items {
                 let written_at = number(item, WRITTEN_AT).unwrap_or(0);
                 if written_at < since_ms {
@@ -307,40 +308,23 @@ impl Store {
         from: u64,
         to: u64,
         ascending: bool,
-        limit: i32,
+        limit: usize,
     ) -> Result<Vec<Item>> {
-        let mut expression = Expression::default();
-        let (pk, sk) = (expression.name(keys::PK), expression.name(keys::SK));
-        let partition = expression.value(s(keys::journal_partition(organization)));
         let (from, to) = (keys::sequence_digits(from), keys::sequence_digits(to));
         if from > to {
             return Ok(Vec::new());
         }
-        let (from, to) = (expression.value(s(from)), expression.value(s(to)));
-        let request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression(format!("{pk} = {partition} AND {sk} BETWEEN {from} AND {to}"))
-            .set_expression_attribute_names(expression.names())
-            .set_expression_attribute_values(expression.values())
-            .scan_index_forward(ascending);
+        let query = Query::of(keys::journal_partition(organization)).between(from, to).limit(limit);
+        let mut pages = self.pages(if ascending { query } else { query.newest_first() });
         let mut items = Vec::new();
-        let mut start = None;
         // A page ends at a megabyte, too.
-        loop {
-            let left = limit - i32::try_from(items.len()).unwrap_or(limit);
-            let turn = self.turn().await?;
-            let request = request.clone().limit(left).set_exclusive_start_key(start);
-            let output = request.send().await.map_err(|error| fault("Query", &error))?;
-            drop(turn);
-            items.extend(output.items.unwrap_or_default());
-            start = output.last_evaluated_key;
-            if start.is_none() || items.len() >= usize::try_from(limit).unwrap_or(0) {
-                return Ok(items);
-            }
+        while items.len() < limit
+            && let Some(page) = pages.next().await?
+        {
+            items.extend(page);
         }
+        items.truncate(limit);
+        Ok(items)
     }
 }
 
