@@ -95,6 +95,8 @@ for (const colorScheme of ["light", "dark"] as const) {
         await expect(row(page, text.list.problem.failed)).toBeVisible();
         await check(page, "the problems");
         await page.goBack();
+        // What was jumped over is unread still: there it opens.
+        await toNewest(page);
         await expect(bubble(page, "Answered")).toBeVisible();
         if (size === "phone") {
           await page.getByRole("button", { name: text.thread.details }).click();
