@@ -387,8 +387,8 @@ export const text = {
       none: "Not connected",
       blocked: "Cannot send",
       elsewhere: "Receives nothing",
-      waiting: "Connected, nothing received yet",
-      limited: "Connected, with limits",
+      waiting: "Connected, waiting",
+      limited: "Connected, limited",
     } satisfies Record<Standing, string>,
     about: {
       whatsapp: "Your WhatsApp Business number.",
@@ -411,7 +411,7 @@ export const text = {
     webhookNoHint: "Proven by the first message that arrives, or by a test.",
     quiet: (since: string) =>
       `Nothing has come since ${since}; that is unusual for this account. Test it, then write to it yourself.`,
-    claim: "Yours",
+    claim: "Ownership",
     claimUnproven:
       "Not proven: the provider does not say whose account this is. Only what brings the account's own token comes in, and whoever proves the account to be theirs takes it over.",
     notices: "News of the account",

@@ -10,7 +10,7 @@ import { AccountNotices } from "./account-notices";
 import { ConfirmDialog } from "./confirm-dialog";
 import { ConnectDialog } from "./connect-dialog";
 import { useIntegrationActions } from "./queries";
-import { standingOf, type Standing } from "./standing";
+import { standingOf } from "./standing";
 import { StandingBadge } from "./standing-badge";
 
 type Asking = "connect" | "replace" | "updateKey" | "disconnect" | "delete" | null;
@@ -40,7 +40,7 @@ export function PlatformCard({ platform, integration, isAdmin }: Props) {
     setOutcome(null);
     actions.again.reset();
     actions.test.mutate(undefined, {
-      onSuccess: (tested) => setOutcome(outcomeOf(standingOf(tested))(name)),
+      onSuccess: (tested) => setOutcome(outcomeOf(tested)(name)),
     });
   };
   const again = (sentence: string) => {
@@ -163,9 +163,17 @@ export function PlatformCard({ platform, integration, isAdmin }: Props) {
 }
 
 /** What a test has shown. */
-function outcomeOf(standing: Standing): (platform: string) => string {
+function outcomeOf(integration: Integration): (platform: string) => string {
   const { tested, testedLimited, testedWaiting, testedBad } = text.settings;
-  return { connected: tested, limited: testedLimited, waiting: testedWaiting }[standing as string] ?? testedBad;
+  const standing = standingOf(integration);
+  if (integration.errorMessage !== null) return testedBad;
+  return standing === "connected"
+    ? tested
+    : standing === "limited"
+      ? testedLimited
+      : standing === "waiting"
+        ? testedWaiting
+        : testedBad;
 }
 
 interface ActionProps {
