@@ -246,7 +246,7 @@ fn text(value: &serde_dynamo::AttributeValue) -> Option<&str> {
 /// When an image is not what its key says.
 pub fn of(record: &Record, conversation: Option<&Conversation>) -> Result<Vec<Change>> {
     match record.subject() {
-        Some(Subject::Message(_, partition)) => of_message(record, &partition, conversation),
+        Some(Subject::Message(_, partition, _)) => of_message(record, &partition, conversation),
         Some(Subject::Conversation(..)) => of_conversation(record),
         Some(Subject::Integration(_, platform)) => of_integration(record, platform),
         None => Ok(Vec::new()),

@@ -11,9 +11,9 @@ use shared::{
     changes::{self, Record},
     clock,
     http::causes,
-    id::{ConversationId, OrganizationId},
+    id::OrganizationId,
     metrics,
-    store::{Conversation, Store, keys::Subject},
+    store::{Conversation, Partition, Store, keys::Subject},
 };
 use tracing::{error, warn};
 
@@ -72,16 +72,17 @@ pub(crate) async fn handle(store: &Store, event: &Value) -> WriteJournalResponse
 }
 
 async fn append(store: &Store, organization: &OrganizationId, records: &[Record], now_ms: i64) -> Result<usize> {
-    let mut conversations: HashMap<ConversationId, Option<Conversation>> = HashMap::new();
+    let mut conversations: Vec<(Partition, Option<Conversation>)> = Vec::new();
     let mut made = Vec::new();
     for record in records {
         let conversation = match record.subject() {
-            Some(Subject::Message(_, id)) => {
-                if !conversations.contains_key(&id) {
-                    let conversation = store.conversation(organization, &id).await?;
-                    conversations.insert(id.clone(), conversation);
+            Some(Subject::Message(_, id, message)) => {
+                let at = message.epoch_ms();
+                let is_its = |part: &Partition| part.id == id && part.contains(at);
+                if !conversations.iter().any(|(part, _)| is_its(part)) {
+                    conversations.push(store.conversation_at(organization, &id, at).await?);
                 }
-                conversations.get(&id).and_then(Option::as_ref)
+                conversations.iter().find(|(part, _)| is_its(part)).and_then(|(_, conversation)| conversation.as_ref())
             }
             _ => None,
         };

@@ -333,6 +333,21 @@ impl Store {
         item.filter(|item| item.contains_key("lastMessageKey")).map(read).transpose()
     }
 
+    /// Whose a message of an id's partition is that was written then, and the part of the partition that is theirs.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn conversation_at(
+        &self,
+        organization: &OrganizationId,
+        id: &ConversationId,
+        at: i64,
+    ) -> Result<(Partition, Option<Conversation>)> {
+        let Home { part, item, .. } = self.route(organization, id, at).await?;
+        let item = item.filter(|item| item.contains_key("lastMessageKey"));
+        Ok((part, item.map(read).transpose()?))
+    }
+
     /// Where an id leads: the last id of its chain of aliases, and the item there.
     async fn resolve(
         &self,

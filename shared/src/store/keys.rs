@@ -238,8 +238,8 @@ pub fn sequence_digits(sequence: u64) -> String {
 /// What an item is about, of those that the journal tells of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// A message, in the partition of this id of its conversation.
-    Message(OrganizationId, ConversationId),
+    /// A message, in the partition of this id of its customer.
+    Message(OrganizationId, ConversationId, MessageId),
     /// A conversation.
     Conversation(OrganizationId, ConversationId),
     /// An integration.
@@ -259,14 +259,14 @@ impl Subject {
         if sk == "CONVERSATION" {
             return Some(Self::Conversation(organization, id));
         }
-        sk.starts_with(MESSAGE_PREFIX).then_some(Self::Message(organization, id))
+        Some(Self::Message(organization, id, sk.strip_prefix(MESSAGE_PREFIX)?.parse().ok()?))
     }
 
     /// Whose it is.
     #[must_use]
     pub fn organization(&self) -> &OrganizationId {
         match self {
-            Self::Message(organization, _)
+            Self::Message(organization, ..)
             | Self::Conversation(organization, _)
             | Self::Integration(organization, _) => organization,
         }
@@ -351,7 +351,8 @@ mod tests {
         let message: MessageId = "1767877200000-0123456789abcdef0123456789abcdef".parse().unwrap();
         let of = |key: Key| Subject::of(&key.pk, &key.sk);
 
-        assert_eq!(of(self::message(&acme, &id, &message)), Some(Subject::Message(acme.clone(), id.clone())));
+        let of_message = Subject::Message(acme.clone(), id.clone(), message.clone());
+        assert_eq!(of(self::message(&acme, &id, &message)), Some(of_message));
         assert_eq!(of(conversation(&acme, &id)), Some(Subject::Conversation(acme.clone(), id.clone())));
         let platform = Platform::Facebook;
         assert_eq!(of(integration(&acme, platform)), Some(Subject::Integration(acme.clone(), platform)));

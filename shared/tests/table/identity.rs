@@ -369,6 +369,23 @@ async fn changed_number_with_a_new_user_id_stays_one_customer() {
 }
 
 #[tokio::test]
+async fn message_of_a_number_is_its_holders_at_that_time() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let first = called("First", phone(PHONE));
+    account.receives(&store, 1, vec![inbound(&first, "before", 1)]).await;
+    account.receives(&store, 11, vec![number_changed(&first, phone("4915199"), 10)]).await;
+    account.receives(&store, 21, vec![inbound(&called("Next", phone(PHONE)), "hello", 20)]).await;
+    let number = account.conversation_id(&phone(PHONE));
+
+    for (name, second) in [("First", 1), ("First", 10), ("Next", 20), ("Next", 30)] {
+        let (part, conversation) = store.conversation_at(&account.organization, &number, at(second)).await.unwrap();
+        assert_eq!(conversation.unwrap(), by_name(&account, &store, name).await, "{second}");
+        assert!(part.id == number && part.contains(at(second)));
+    }
+}
+
+#[tokio::test]
 async fn reply_to_whoever_had_a_number_first_stays_in_their_thread() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
