@@ -274,6 +274,23 @@ async fn a_writer_that_is_killed_leaves_no_hole() {
 }
 
 #[tokio::test]
+async fn what_was_just_written_waits_for_its_writer() {
+    let rig = own_rig(Setup::default());
+    let (_, account) = Organization::with(&rig, "whatsapp").await;
+    rig.reserve(WRITER, 0).await;
+    let url = format!("{}/local/stream", rig.api);
+    let waiting = async || rig.request("GET", &url, &[], "").await.json()["waiting"].as_u64().unwrap();
+
+    let mut before = waiting().await;
+    for number in 0..5 {
+        account.customer_writes(&format!("49171392001{number}"), "Hello").await;
+        let now = waiting().await;
+        assert!(now > before, "{now} after {before}");
+        before = now;
+    }
+}
+
+#[tokio::test]
 async fn what_was_not_told_before_a_restart_is_told_after() {
     let rig = own_rig(Setup::default());
     let (organization, account) = Organization::with(&rig, "whatsapp").await;

@@ -29,7 +29,10 @@ use dynoxide::{
 };
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value, json};
-use tokio::{sync::mpsc as channel, time::sleep};
+use tokio::{
+    sync::{mpsc as channel, watch},
+    time::{sleep, timeout},
+};
 
 use crate::{
     arn::table_arn,
@@ -46,6 +49,8 @@ const REST: Duration = Duration::from_millis(30);
 const READ: usize = 1000;
 /// No more is read while so many wait for their function.
 const WAITING_MAX: usize = 20_000;
+/// Longer than the reader looks.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
 /// How long a poller rests after a failure: longer each time.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
@@ -125,6 +130,8 @@ struct State {
     has_stopped: AtomicBool,
     /// Read, and not taken by the function yet.
     waiting: AtomicUsize,
+    /// How often the reader has looked.
+    rounds: watch::Sender<u64>,
     orders: Mutex<BTreeMap<Fault, u64>>,
 }
 
@@ -191,10 +198,20 @@ impl Stream {
         self.0.has_stopped.store(true, Ordering::SeqCst);
     }
 
-    /// How many records wait for their function.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
+    /// How many records wait for their function, of all that was written before this was asked.
+    pub async fn waiting(&self) -> usize {
+        /// The round under way may have looked before; the next one has not.
+        const ROUNDS: u64 = 2;
+        let mut rounds = self.0.rounds.subscribe();
+        let begun = *rounds.borrow();
+        // A reader that has ended looks no more.
+        let looked = timeout(LONGEST_LOOK, rounds.wait_for(|rounds| *rounds >= begun + ROUNDS)).await;
+        drop(looked);
         self.0.waiting.load(Ordering::SeqCst)
+    }
+
+    fn has_room(&self) -> bool {
+        self.0.waiting.load(Ordering::SeqCst) < WAITING_MAX
     }
 
     /// This happens to the next batches; 0 takes an earlier order back.
@@ -276,7 +293,7 @@ impl Reader {
             for sequences in taken.try_iter() {
                 self.remove(&sequences)?;
             }
-            let records = if self.stream.waiting() < WAITING_MAX { self.next()? } else { Vec::new() };
+            let records = if self.stream.has_room() { self.next()? } else { Vec::new() };
             if records.is_empty() {
                 thread::sleep(REST);
             }
@@ -295,6 +312,7 @@ impl Reader {
                 }
             }
             self.remove(&left_out)?;
+            self.stream.0.rounds.send_modify(|rounds| *rounds += 1);
         }
         Ok(())
     }

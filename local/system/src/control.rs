@@ -140,7 +140,7 @@ async fn put_secret(State(control): State<Control>, query: RawQuery, text: Strin
 
 /// How many records of the table's stream wait for their function.
 async fn stream(State(control): State<Control>) -> Json<Value> {
-    Json(json!({ "waiting": control.stream.waiting() }))
+    Json(json!({ "waiting": control.stream.waiting().await }))
 }
 
 /// `fault=repeat&batches=1`: this happens to the next batches.
