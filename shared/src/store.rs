@@ -1,18 +1,24 @@
 //! The table: its client, and the few calls that everything else is made of.
 
+mod activity;
 mod audit;
 mod change;
 mod conversation;
+mod conversation_item;
+mod conversation_update;
 mod expression;
 mod external_id;
 mod inbox;
 mod integration;
 mod journal;
 pub mod keys;
+mod merge;
 mod message;
 mod outbound;
 mod partition;
+mod phone_number;
 mod problem;
+mod profile;
 mod quarantine;
 mod query;
 mod status;
@@ -39,11 +45,11 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::debug;
 
+pub use activity::{Activity, LastMessage, Recorded};
 pub use audit::{AuditAction, AuditEntry};
 pub use change::{EMOJI_MAX_BYTES, Settled};
-pub use conversation::{
-    Activity, Assignee, Changes, Conversation, ConversationStatus, LABELS_MAX, LastMessage, ReadThrough, Recorded,
-};
+pub use conversation::{Conversation, ConversationStatus, ReadThrough};
+pub use conversation_update::{Assignee, Changes, LABELS_MAX};
 pub use external_id::ExternalId;
 pub use inbox::{InboxFilter, InboxPage};
 pub use integration::{

@@ -3,8 +3,8 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    Activity, ExternalId, INSERTS, LastMessage, Message, Received, Recorded, Store, Stored, conversation::Home,
-    external_id, keys, with_key,
+    Activity, ExternalId, INSERTS, LastMessage, Message, Received, Recorded, Store, Stored, external_id, keys,
+    merge::Home, with_key,
 };
 use crate::{
     error::{Error, Result},
