@@ -110,6 +110,8 @@ export const text = {
     closeNotice: "Close the notice",
     dismissed: "Dismissed: it stays in the conversation, and is no longer among the problems.",
     problem: { failed: "Failed", unknown: "Not known", unconfirmed: "Not confirmed" },
+    /** Of another message than the one that the row shows. */
+    earlierProblem: { failed: "Earlier: failed", unknown: "Earlier: not known", unconfirmed: "Earlier: not confirmed" },
     team: "Team",
     automatic: "Chatbot",
     loadingMore: "Loading more conversations…",

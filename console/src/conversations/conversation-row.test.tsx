@@ -23,14 +23,18 @@ function shown(problem: Conversation["problem"]): string {
   return screen.getByRole("link").querySelector(".row-marks")?.textContent.trim() ?? "";
 }
 
-it.each([
-  ["failed", "131026", "Failed"],
-  ["unknown", null, "Not known"],
-  ["unconfirmed", null, "Not confirmed"],
-] as const)("a row tells that a message is %s", (kind, code, words) => {
-  const at = "2026-11-23T10:00:00.000Z";
+const at = "2026-11-23T10:00:00.000Z";
+const LAST = conversation().lastMessage.id;
+const EARLIER = "1795427000000-89abcdef0123456789abcdef01234567";
 
-  expect(shown({ kind, messageId: "1795428000500-89abcdef0123456789abcdef01234567", code, at })).toBe(words);
+it.each([
+  ["failed", "131026", "Failed", "Earlier: failed"],
+  ["unknown", null, "Not known", "Earlier: not known"],
+  ["unconfirmed", null, "Not confirmed", "Earlier: not confirmed"],
+] as const)("a row tells that a message is %s, and whether it is the one shown", (kind, code, words, earlier) => {
+  expect(shown({ kind, messageId: LAST, code, at })).toBe(words);
+  cleanup();
+  expect(shown({ kind, messageId: EARLIER, code, at })).toBe(earlier);
 });
 
 it("a row without a problem has no mark", () => {

@@ -56,7 +56,9 @@ export function ConversationRow({ conversation, to, isOpen, isReachable, sending
         {problem && (
           <span className="chip problem-mark" data-problem={problem.kind}>
             {problem.kind === "failed" ? <TriangleAlert aria-hidden /> : <CircleHelp aria-hidden />}{" "}
-            {text.list.problem[problem.kind]}
+            {problem.messageId === lastMessage.id
+              ? text.list.problem[problem.kind]
+              : text.list.earlierProblem[problem.kind]}
           </span>
         )}
         {done !== undefined && (
