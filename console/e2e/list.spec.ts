@@ -61,6 +61,10 @@ test("nothing moves under a resting pointer, nor under the focus", async ({ page
     await next;
   }
   expect(await moves).toBe(0);
+  // Who is new waits, or stands below once all others have written since.
+  for (const [index, shown] of (await rows(page).allTextContents()).entries()) {
+    expect(/Customer [89]/.test(shown)).toBe(index >= CUSTOMERS);
+  }
   await expect(row(page, "Customer 5")).toContainText(/Hurry/);
 
   await expect(newer(page)).toBeVisible();

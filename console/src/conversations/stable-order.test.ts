@@ -44,6 +44,13 @@ describe("a list that may not move", () => {
     expect(followed.newer).toBe(2);
   });
 
+  it("shows who is new below, once everybody shown has written since", () => {
+    const followed = follow(shown, [row("grace", "second"), row("ada", "second"), row("new")]);
+
+    expect(ids(followed)).toEqual(["ada", "grace", "new"]);
+    expect(followed.newer).toBe(2);
+  });
+
   it("keeps in its place who has left, as they were last, until they are back", () => {
     const answered = row("ada", "second", "operator");
     const left = follow(follow(shown, [answered, grace]), [grace]);

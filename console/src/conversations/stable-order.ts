@@ -23,7 +23,7 @@ function lastMessages(conversations: Conversation[]): Map<string, string> {
 
 /**
  * What is shown, brought up to date without a move: each row keeps its place, also one that has left the list. What stands below the
- * last one was loaded, and follows it; everything else that is new waits.
+ * last one follows it: it was loaded, or is new and everybody shown has written since. Everything else that is new waits.
  */
 export function follow(shown: Shown, live: Conversation[]): Shown {
   if (shown.conversations.length === 0) return shownAs(live);
