@@ -339,6 +339,15 @@ impl MessageChange {
         }
     }
 
+    /// The same; a status of which no time is told happened then.
+    #[must_use]
+    pub fn or_at(mut self, at: i64) -> Self {
+        if let Self::Status(change) = &mut self {
+            change.timestamp.get_or_insert(at);
+        }
+        self
+    }
+
     /// Who made it; `None` where that is the platform.
     #[must_use]
     pub fn by(&self) -> Option<Party> {

@@ -562,8 +562,7 @@ impl Inbound<'_> {
             }
         }
         let (id, status) = (change.external_id.clone(), change.status);
-        let timestamp = change.timestamp.or(Some(self.now_ms()));
-        let counts = self.told(&id, vec![MessageChange::Status(StatusChange { timestamp, ..change })]).await?;
+        let counts = self.told(&id, vec![MessageChange::Status(change)]).await?;
         Ok(counts_of_status(status, counts))
     }
 

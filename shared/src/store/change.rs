@@ -63,14 +63,18 @@ impl Store {
         changes: Vec<MessageChange>,
         now_ms: i64,
     ) -> Result<Vec<Settled>> {
+        let dated = |changes: Vec<MessageChange>| changes.into_iter().map(|change| change.or_at(now_ms)).collect();
         if let Some(place) = self.message_by_external_id(organization, external_id).await? {
-            return self.apply_changes(organization, external_id, &place, changes).await;
+            return self.apply_changes(organization, external_id, &place, dated(changes)).await;
         }
         let expires_at = n(now_ms / 1000 + PENDING_SECS);
         let mut items = Vec::with_capacity(changes.len());
         for change in &changes {
-            let change = serde_json::to_string(&storable(change)).map_err(Error::internal)?;
-            let key = keys::pending(organization, external_id, &change);
+            let change = storable(change);
+            // As it was told: what is repeated waits once, also where it tells no time.
+            let told = serde_json::to_string(&change).map_err(Error::internal)?;
+            let key = keys::pending(organization, external_id, &told);
+            let change = serde_json::to_string(&change.or_at(now_ms)).map_err(Error::internal)?;
             items.push((key, Item::from([(CHANGE.into(), s(change)), (keys::EXPIRES_AT.into(), expires_at.clone())])));
         }
         let puts: Vec<_> = items.into_iter().map(|(key, item)| self.put(super::with_key(item, &key))).collect();
@@ -84,7 +88,7 @@ impl Store {
             return Ok(vec![Settled::Pending; changes.len()]);
         }
         match self.message_by_external_id(organization, external_id).await? {
-            Some(place) => self.apply_changes(organization, external_id, &place, changes).await,
+            Some(place) => self.apply_changes(organization, external_id, &place, dated(changes)).await,
             None => Err(Error::internal("an external id without its message")),
         }
     }

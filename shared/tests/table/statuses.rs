@@ -153,6 +153,26 @@ async fn statuses_that_come_before_their_message_wait_for_it() {
 }
 
 #[tokio::test]
+async fn repeated_status_without_a_time_waits_once() {
+    let (table, account) = (Table::open().await, Account::whatsapp());
+    let store = table.store();
+    let timeless = || StatusChange { timestamp: None, ..status("m", Status::Failed, 0) };
+    for second in 1..4 {
+        account.receives(&store, second, vec![event(EventKind::Status(timeless()))]).await;
+    }
+    let partition = keys::external(&account.organization, &account.external_id("m")).pk;
+    assert_eq!(table.partition(&partition).await.len(), 2, "what waits, and that something does");
+
+    account.receives(&store, 4, vec![inbound(&anna(), "hello", 0), echo(&anna(), "m", 4)]).await;
+
+    let conversation = account.only(&store).await;
+    let thread = account.thread(&store, &conversation).await;
+    let ours = thread.iter().find(|message| message.external_id.as_deref() == Some("m")).unwrap();
+    assert_eq!(ours.status, Some(Status::Failed));
+    assert_eq!(ours.status_history.as_ref().unwrap()["failed"], delivery(3) / 1000, "when it was told");
+}
+
+#[tokio::test]
 async fn a_failure_that_waited_tells_why() {
     let (table, account) = (Table::open().await, Account::whatsapp());
     let store = table.store();
